@@ -1,0 +1,9 @@
+"""Stacked LSTMs for scikit-learn."""
+
+from .module import StackedLSTM
+from .regressor import StackedLSTMRegressor
+from .windows import LagWindows
+
+__version__ = "0.1.0"
+
+__all__ = ["LagWindows", "StackedLSTM", "StackedLSTMRegressor", "__version__"]

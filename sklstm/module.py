@@ -1,0 +1,245 @@
+"""The stacked LSTM itself, a torch module: LSTM layers, dropout, Dense head, scaling."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from itertools import pairwise
+from numbers import Integral, Real
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+
+def per_layer(name: str, value: Any, n_layers: int) -> list[Any]:
+    """One value a layer: a scalar repeated, or a sequence checked for its length."""
+    if isinstance(value, (Integral, Real)):
+        return [value] * n_layers
+    values = list(value)
+    if len(values) != n_layers:
+        raise ValueError(
+            f"{name} must be one value or one for each of the n_layers={n_layers} layers, "
+            f"got {len(values)}: {value!r}."
+        )
+    return values
+
+
+def _check_counts(name: str, values: Sequence[Any]) -> None:
+    for value in values:
+        if not isinstance(value, Integral) or value < 1:
+            raise ValueError(f"{name} must be integers of at least 1, got {value!r}.")
+
+
+def _check_rates(name: str, values: Sequence[Any]) -> None:
+    for value in values:
+        if not isinstance(value, Real) or not 0 <= float(value) < 1:
+            raise ValueError(f"{name} must be rates in [0, 1), got {value!r}.")
+
+
+class Standardize(nn.Module):
+    """Centre and scale the last axis.
+
+    The statistics are float64 buffers whatever the precision of the network, so that
+    values with a large offset (time stamps, say) keep their digits.
+
+    Parameters
+    ----------
+    n_features : int
+        Length of the last axis.
+    """
+
+    mean: Tensor
+    scale: Tensor
+
+    def __init__(self, n_features: int) -> None:
+        super().__init__()
+        self.register_buffer("mean", torch.zeros(n_features, dtype=torch.float64))
+        self.register_buffer("scale", torch.ones(n_features, dtype=torch.float64))
+
+    def forward(self, values: Tensor) -> Tensor:
+        return (values - self.mean) / self.scale
+
+    def inverse(self, values: Tensor) -> Tensor:
+        return values * self.scale + self.mean
+
+
+class Dense(nn.Linear):
+    """A linear layer that, outside training, treats each row alike wherever it stands.
+
+    A matrix product rounds a row differently in batches of other sizes. Products summed
+    along the last axis do not, and for a head they cost little.
+    """
+
+    def forward(self, x: Tensor) -> Tensor:
+        if self.training or not x.is_cpu:
+            return super().forward(x)
+        y = (x.unsqueeze(-2) * self.weight).sum(dim=-1)
+        return y + self.bias
+
+
+class StackedLSTM(nn.Module):
+    """A stack of LSTM layers with a Dense head.
+
+    Each layer hands its full sequence of outputs to the one above; the top layer hands
+    its final output to the head. In Keras's words: ``LSTM(return_sequences=True)`` for
+    every layer but the last, ``LSTM``, ``Dense``. A layer is an ``nn.LSTM`` of its own
+    [1]_, so units and dropout may differ between layers, and every layer stays on
+    torch's fast path.
+
+    Parameters
+    ----------
+    n_features : int
+        Features at each time step.
+
+    n_outputs : int or None, default=1
+        Outputs of the Dense head. `None` leaves the head away: the final output of the
+        top layer is the output of the model.
+
+    n_layers : int, default=2
+        Number of LSTM layers.
+
+    units : int or sequence of int, default=64
+        Memory cells in each layer, or one number a layer, bottom first.
+
+    dropout : float or sequence of float, default=0.0
+        Dropout rate in [0, 1) on the output of each layer, the top one included, or one
+        rate a layer, bottom first.
+
+    bidirectional : bool, default=False
+        Whether every layer reads its sequence in both directions and concatenates the
+        two outputs. The final output is then what each direction holds after its own
+        last step.
+
+    head_units : sequence of int, default=()
+        Sizes of hidden Dense layers (ReLU) before the linear output.
+
+    standardize : bool, default=False
+        Whether to scale inputs and outputs by statistics kept as buffers, which are the
+        identity until they are set.
+
+    dtype : torch.dtype, default=None
+        Type of the weights; torch's default when `None`.
+
+    Attributes
+    ----------
+    layers : torch.nn.ModuleList of torch.nn.LSTM
+        The layers, bottom first.
+
+    head : torch.nn.Module
+        The Dense head.
+
+    input_scaler, output_scaler : Standardize or None
+        Statistics of the features and of the targets.
+
+    Raises
+    ------
+    ValueError
+        If a size or a rate is out of range, or given for another number of layers.
+
+    References
+    ----------
+    .. [1] S. Hochreiter and J. Schmidhuber, "Long short-term memory", Neural Computation
+       9(8), 1997; stacked as in A. Graves, A.-r. Mohamed and G. Hinton, "Speech
+       recognition with deep recurrent neural networks", ICASSP 2013.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from sklstm import StackedLSTM
+    >>> module = StackedLSTM(n_features=3, n_layers=2, units=(16, 8))
+    >>> module(torch.zeros(5, 10, 3)).shape
+    torch.Size([5, 1])
+    """
+
+    def __init__(
+        self,
+        n_features: int,
+        n_outputs: int | None = 1,
+        *,
+        n_layers: int = 2,
+        units: int | Sequence[int] = 64,
+        dropout: float | Sequence[float] = 0.0,
+        bidirectional: bool = False,
+        head_units: Sequence[int] = (),
+        standardize: bool = False,
+        dtype: torch.dtype | None = None,
+    ) -> None:
+        super().__init__()
+        _check_counts("n_features", [n_features])
+        _check_counts("n_outputs", [] if n_outputs is None else [n_outputs])
+        _check_counts("n_layers", [n_layers])
+        _check_counts("head_units", head_units)
+        if n_outputs is None and len(head_units):
+            raise ValueError(f"head_units={head_units!r} needs a head: set n_outputs.")
+        units = per_layer("units", units, n_layers)
+        _check_counts("units", units)
+        dropout = per_layer("dropout", dropout, n_layers)
+        _check_rates("dropout", dropout)
+
+        directions = 2 if bidirectional else 1
+        widths = [n_features, *(directions * n_units for n_units in units)]
+        self.layers = nn.ModuleList(
+            nn.LSTM(width, n_units, batch_first=True, bidirectional=bidirectional, dtype=dtype)
+            for width, n_units in zip(widths, units, strict=False)
+        )
+        self.dropouts = nn.ModuleList(nn.Dropout(rate) for rate in dropout)
+        self.head = _dense_head(widths[-1], head_units, n_outputs, dtype)
+        self.input_scaler = Standardize(n_features) if standardize else None
+        self.output_scaler = Standardize(n_outputs or widths[-1]) if standardize else None
+
+    def forward(self, x: Tensor, scaled: bool = False) -> Tensor:
+        """Predict one row for each sequence.
+
+        Parameters
+        ----------
+        x : torch.Tensor of shape (batch, n_timesteps, n_features)
+            Sequences, unscaled.
+
+        scaled : bool, default=False
+            Whether to answer in the standardized units that training works in, rather
+            than in those of the target.
+
+        Returns
+        -------
+        torch.Tensor of shape (batch, n_outputs)
+            Predictions; float64 where statistics are applied, else of the weights' type.
+        """
+        sequence = self.scale_inputs(x)
+        for layer, dropout in zip(self.layers[:-1], self.dropouts[:-1], strict=True):
+            sequence = dropout(layer(sequence)[0])
+        _, (final, _) = self.layers[-1](sequence)
+        y = self.head(self.dropouts[-1](final.transpose(0, 1).flatten(1)))
+        return y if scaled else self.unscale(y)
+
+    def scale_inputs(self, x: Tensor) -> Tensor:
+        """Standardize inputs and cast them to the weights' type."""
+        if self.input_scaler is not None:
+            x = self.input_scaler(x)
+        return x.to(self._weights_dtype())
+
+    def scale(self, y: Tensor) -> Tensor:
+        """Standardize targets and cast them to the weights' type."""
+        if self.output_scaler is not None:
+            y = self.output_scaler(y)
+        return y.to(self._weights_dtype())
+
+    def unscale(self, y: Tensor) -> Tensor:
+        """Bring scaled outputs back to the units of the target."""
+        return y if self.output_scaler is None else self.output_scaler.inverse(y)
+
+    def _weights_dtype(self) -> torch.dtype:
+        weights = self.layers[0].weight_ih_l0
+        assert isinstance(weights, Tensor)
+        return weights.dtype
+
+
+def _dense_head(
+    width: int, hidden: Sequence[int], n_outputs: int | None, dtype: torch.dtype | None
+) -> nn.Sequential:
+    head = nn.Sequential()
+    widths = [width, *hidden]
+    for n_in, n_out in pairwise(widths):
+        head.extend([Dense(n_in, n_out, dtype=dtype), nn.ReLU()])
+    if n_outputs is not None:
+        head.append(Dense(widths[-1], n_outputs, dtype=dtype))
+    return head

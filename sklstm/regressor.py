@@ -1,0 +1,545 @@
+"""The estimator: parameters, fit, predict."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from numbers import Integral, Real
+from typing import Any, ClassVar
+
+import numpy as np
+import torch
+from numpy.typing import ArrayLike, NDArray
+from sklearn.base import BaseEstimator, RegressorMixin, _fit_context, clone
+from sklearn.utils import check_random_state
+from sklearn.utils._param_validation import Interval, StrOptions
+from sklearn.utils.validation import check_is_fitted
+
+from .module import StackedLSTM
+from .net import (
+    FUSED,
+    LOSSES,
+    OPTIMIZERS,
+    PREDICT_ROWS,
+    Batches,
+    SequenceDataset,
+    StackedLSTMNet,
+    TailSplit,
+    resolve_device,
+    training_callbacks,
+)
+from .sequences import as_sequences, as_targets, drop_weightless, mean_and_scale, prediction_dtype
+
+PRECISIONS = {"float32": torch.float32, "float64": torch.float64}
+
+
+class StackedLSTMRegressor(RegressorMixin, BaseEstimator):
+    """Stacked LSTM regressor.
+
+    A sequence goes through `n_layers` LSTM layers, each of which hands its whole output
+    sequence to the next; the final output of the last one goes through a Dense head. The
+    model is a :class:`StackedLSTM`, trained with a skorch net.
+
+    Read more in the :ref:`User Guide <user_guide>`.
+
+    Parameters
+    ----------
+    n_layers : int, default=2
+        Number of stacked LSTM layers.
+
+    units : int or sequence of int, default=64
+        Memory cells in each layer, or one number a layer, bottom first.
+
+    dropout : float or sequence of float, default=0.0
+        Dropout rate in [0, 1) on the output of each layer, the top one included, or one
+        rate a layer, bottom first.
+
+    bidirectional : bool, default=False
+        Whether every layer reads its sequence in both directions and concatenates the
+        two outputs.
+
+    head_units : sequence of int, default=()
+        Sizes of hidden Dense layers (ReLU) between the top LSTM layer and the linear
+        output.
+
+    n_timesteps : int, default=None
+        For 2-D X only: read each row as this many steps, all features of the first step
+        first. `None` reads a row as a univariate sequence, one step a column.
+
+    standardize : bool, default=True
+        Whether to centre and scale each feature and each target inside the model.
+
+    loss : {"squared_error", "absolute_error", "huber"}, default="squared_error"
+        Loss to minimize, on the standardized target. "huber" is quadratic up to one
+        standard deviation of the target and linear beyond.
+
+    lr : float, default=0.01
+        Learning rate; the highest one of the cycle with `lr_schedule="one_cycle"`.
+
+    batch_size : int or "auto", default="auto"
+        Samples in a mini-batch. "auto" is a 32nd of the samples, at least 8 and at most
+        64, so that small data gives enough steps.
+
+    max_epochs : int, default=20
+        Passes over the data; 0 builds the model without training it.
+
+    optimizer : {"adam", "adamw", "sgd", "rmsprop"} or torch.optim.Optimizer subclass, \
+            default="adamw"
+        Optimizer. "adamw" is "adam" with decoupled weight decay.
+
+    weight_decay : float, default=0.0
+        Weight decay of the optimizer.
+
+    clip_norm : float or None, default=1.0
+        Gradients with a larger Euclidean norm than this are scaled down to it. `None`
+        never clips.
+
+    lr_schedule : {"one_cycle", "constant"}, default="one_cycle"
+        "one_cycle" raises the learning rate to `lr` over the first 30 % of the steps and
+        lowers it to 0 over the rest [3]_.
+
+    early_stopping : bool, default=False
+        Whether to hold out the last part of the data, stop when the loss on it no longer
+        improves, and put the weights of its best epoch back.
+
+    validation_fraction : float, default=0.1
+        Fraction of the samples to hold out. It is the tail of the data: overlapping
+        windows would leak into a random part.
+
+    n_iter_no_change : int, default=10
+        Epochs without an improvement of `tol` after which training stops early.
+
+    tol : float, default=1e-4
+        Improvement of the validation loss, in standardized units, that counts.
+
+    warm_start : bool, default=False
+        Whether `fit` goes on from the fitted weights and statistics, with a new
+        optimizer.
+
+    precision : {"float32", "float64"}, default="float32"
+        Arithmetic of the network.
+
+    device : str, default="cpu"
+        "cpu", "cuda", "auto" (CUDA where there is one) or any torch device with float64.
+
+    callbacks : list of skorch callbacks, default=None
+        Copies of these run beside the estimator's own; find them in `net_.callbacks_`.
+
+    random_state : int, RandomState instance or None, default=None
+        Governs initialization, shuffling and dropout. Pass an int for the same bits at
+        every fit.
+
+    verbose : int, default=0
+        1 shows a progress bar, 2 skorch's table of epochs.
+
+    Attributes
+    ----------
+    net_ : skorch.NeuralNetRegressor
+        The trained skorch net.
+
+    module_ : StackedLSTM
+        The trained torch module; scaling included, its `state_dict` is the whole model.
+
+    n_features_in_ : int
+        Columns of 2-D X, features at each step of 3-D X.
+
+    feature_names_in_ : ndarray of shape (n_features_in_,)
+        Names of the columns, where X was a DataFrame whose column names are all strings.
+
+    n_outputs_ : int
+        Number of targets.
+
+    n_iter_ : int
+        Epochs run.
+
+    best_epoch_ : int or None
+        Epoch of the last fit, counted from 1, with the lowest validation loss, or
+        training loss without `early_stopping`. `None` if no epoch was run.
+
+    loss_curve_ : list of float
+        Training loss of each epoch, on the standardized target.
+
+    validation_loss_curve_ : list of float
+        Validation loss of each epoch that had one.
+
+    history_ : skorch.history.History
+        All that skorch recorded, a row an epoch.
+
+    n_parameters_ : int
+        Number of trained weights.
+
+    See Also
+    --------
+    StackedLSTM : The torch module.
+    LagWindows : From the table of a series to windows.
+    sklearn.neural_network.MLPRegressor : A network for tables.
+
+    Notes
+    -----
+    Equal seeds give equal bits, and the prediction for a sample does not depend on the
+    samples predicted with it.
+
+    References
+    ----------
+    .. [1] S. Hochreiter and J. Schmidhuber, "Long short-term memory", Neural Computation
+       9(8), 1997.
+    .. [2] A. Graves, A.-r. Mohamed and G. Hinton, "Speech recognition with deep recurrent
+       neural networks", ICASSP 2013.
+    .. [3] L. N. Smith and N. Topin, "Super-convergence: very fast training of neural
+       networks using large learning rates", arXiv:1708.07120, 2018.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from sklstm import StackedLSTMRegressor
+    >>> X = np.random.default_rng(0).normal(size=(500, 10, 1))
+    >>> y = X[:, -3:, 0].sum(axis=1)
+    >>> model = StackedLSTMRegressor(n_layers=2, units=16, random_state=0)
+    >>> model.fit(X[:400], y[:400]).score(X[400:], y[400:]) > 0.9
+    True
+    """
+
+    _parameter_constraints: ClassVar[dict[str, list[Any]]] = {
+        "n_layers": [Interval(Integral, 1, None, closed="left")],
+        "units": [Interval(Integral, 1, None, closed="left"), "array-like"],
+        "dropout": [Interval(Real, 0, 1, closed="left"), "array-like"],
+        "bidirectional": ["boolean"],
+        "head_units": ["array-like"],
+        "n_timesteps": [Interval(Integral, 1, None, closed="left"), None],
+        "standardize": ["boolean"],
+        "loss": [StrOptions(set(LOSSES))],
+        "lr": [Interval(Real, 0, None, closed="neither")],
+        "batch_size": [Interval(Integral, 1, None, closed="left"), StrOptions({"auto"})],
+        "max_epochs": [Interval(Integral, 0, None, closed="left")],
+        "optimizer": [StrOptions(set(OPTIMIZERS)), callable],
+        "weight_decay": [Interval(Real, 0, None, closed="left")],
+        "clip_norm": [Interval(Real, 0, None, closed="neither"), None],
+        "lr_schedule": [StrOptions({"one_cycle", "constant"})],
+        "early_stopping": ["boolean"],
+        "validation_fraction": [Interval(Real, 0, 1, closed="neither")],
+        "n_iter_no_change": [Interval(Integral, 1, None, closed="left")],
+        "tol": [Interval(Real, 0, None, closed="left")],
+        "warm_start": ["boolean"],
+        "precision": [StrOptions(set(PRECISIONS))],
+        "device": [str],
+        "callbacks": [list, tuple, None],
+        "random_state": ["random_state"],
+        "verbose": ["verbose"],
+    }
+
+    def __init__(
+        self,
+        n_layers: int = 2,
+        units: int | Sequence[int] = 64,
+        dropout: float | Sequence[float] = 0.0,
+        *,
+        bidirectional: bool = False,
+        head_units: Sequence[int] = (),
+        n_timesteps: int | None = None,
+        standardize: bool = True,
+        loss: str = "squared_error",
+        lr: float = 0.01,
+        batch_size: int | str = "auto",
+        max_epochs: int = 20,
+        optimizer: str | type[torch.optim.Optimizer] = "adamw",
+        weight_decay: float = 0.0,
+        clip_norm: float | None = 1.0,
+        lr_schedule: str = "one_cycle",
+        early_stopping: bool = False,
+        validation_fraction: float = 0.1,
+        n_iter_no_change: int = 10,
+        tol: float = 1e-4,
+        warm_start: bool = False,
+        precision: str = "float32",
+        device: str = "cpu",
+        callbacks: Sequence[Any] | None = None,
+        random_state: int | np.random.RandomState | None = None,
+        verbose: int = 0,
+    ) -> None:
+        self.n_layers = n_layers
+        self.units = units
+        self.dropout = dropout
+        self.bidirectional = bidirectional
+        self.head_units = head_units
+        self.n_timesteps = n_timesteps
+        self.standardize = standardize
+        self.loss = loss
+        self.lr = lr
+        self.batch_size = batch_size
+        self.max_epochs = max_epochs
+        self.optimizer = optimizer
+        self.weight_decay = weight_decay
+        self.clip_norm = clip_norm
+        self.lr_schedule = lr_schedule
+        self.early_stopping = early_stopping
+        self.validation_fraction = validation_fraction
+        self.n_iter_no_change = n_iter_no_change
+        self.tol = tol
+        self.warm_start = warm_start
+        self.precision = precision
+        self.device = device
+        self.callbacks = callbacks
+        self.random_state = random_state
+        self.verbose = verbose
+
+    @_fit_context(prefer_skip_nested_validation=True)
+    def fit(
+        self, X: ArrayLike, y: ArrayLike, sample_weight: ArrayLike | None = None
+    ) -> StackedLSTMRegressor:
+        """Fit the model.
+
+        A fit that fails leaves the estimator as it was. A `KeyboardInterrupt` ends the fit
+        with the weights of the best epoch so far and a warning.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_timesteps, n_features) or \
+                (n_samples, n_columns)
+            Sequences; see `n_timesteps` for how the rows of 2-D X are read.
+
+        y : array-like of shape (n_samples,) or (n_samples, n_outputs)
+            Targets.
+
+        sample_weight : array-like of shape (n_samples,), default=None
+            Weights in the loss and in the statistics; only their ratios matter.
+
+        Returns
+        -------
+        StackedLSTMRegressor
+            The fitted estimator itself.
+
+        Raises
+        ------
+        ValueError
+            If X, y, `sample_weight` or a parameter is not as described, or if the loss is
+            not finite before an epoch is finished.
+        """
+        start = getattr(self, "net_", None) if self.warm_start else None
+        with _unchanged_on_error(self):
+            data = self._check_fit_input(X, y, sample_weight, reset=start is None)
+            net = self._build_net(
+                data,
+                start,
+                max_epochs=self.max_epochs,
+                lr_schedule=self.lr_schedule,
+                early_stopping=self.early_stopping,
+            )
+            self._initialize(net, data, start)
+            self.net_ = net.partial_fit(data)
+        return self
+
+    @_fit_context(prefer_skip_nested_validation=True)
+    def partial_fit(
+        self, X: ArrayLike, y: ArrayLike, sample_weight: ArrayLike | None = None
+    ) -> StackedLSTMRegressor:
+        """Train for one epoch over the given samples, at the constant rate `lr`.
+
+        The first call sets the statistics; later ones keep them, the weights and the
+        state of the optimizer. There is no validation, hence no early stopping.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_timesteps, n_features) or \
+                (n_samples, n_columns)
+            Sequences.
+
+        y : array-like of shape (n_samples,) or (n_samples, n_outputs)
+            Targets.
+
+        sample_weight : array-like of shape (n_samples,), default=None
+            Weights; only their ratios within this call matter.
+
+        Returns
+        -------
+        StackedLSTMRegressor
+            The fitted estimator itself.
+
+        Raises
+        ------
+        ValueError
+            As in `fit`.
+        """
+        start = getattr(self, "net_", None)
+        with _unchanged_on_error(self):
+            data = self._check_fit_input(X, y, sample_weight, reset=start is None)
+            net = self._build_net(
+                data, start, max_epochs=1, lr_schedule="constant", early_stopping=False
+            )
+            self._initialize(net, data, start)
+            if start is not None:
+                net.resume_optimizer(start)
+            self.net_ = net.partial_fit(data)
+        return self
+
+    def predict(self, X: ArrayLike) -> NDArray[np.floating[Any]]:
+        """Predict one target row for each sequence.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_timesteps, n_features) or \
+                (n_samples, n_columns)
+            Sequences. `n_timesteps` may differ from that in `fit` if X is 3-D.
+
+        Returns
+        -------
+        ndarray of shape (n_samples,) or (n_samples, n_outputs)
+            Predictions in the form of the y of `fit`; float64, unless X and y are float32.
+
+        Raises
+        ------
+        sklearn.exceptions.NotFittedError
+            If the estimator is not fitted.
+        ValueError
+            If X is not as described, or too extreme for a finite prediction.
+        """
+        check_is_fitted(self)
+        sequences = as_sequences(self, X, n_timesteps=self.n_timesteps, reset=False)
+        y = self.net_.predict(sequences)
+        if not np.isfinite(y).all():
+            sample = int(np.argmin(np.isfinite(y).all(axis=1)))
+            raise ValueError(f"X is too extreme for a finite prediction at sample {sample}.")
+        shape = (-1,) if self._y_ndim == 1 else y.shape
+        return y.reshape(shape).astype(prediction_dtype(sequences, self._y_dtype), copy=False)
+
+    @property
+    def module_(self) -> StackedLSTM:
+        return self.net_.module_
+
+    @property
+    def history_(self) -> Any:
+        return self.net_.history
+
+    @property
+    def n_outputs_(self) -> int:
+        return self.net_.get_params_for("module")["n_outputs"]
+
+    @property
+    def n_iter_(self) -> int:
+        return len(self.net_.history)
+
+    @property
+    def best_epoch_(self) -> int | None:
+        return dict(self.net_.callbacks_)["best_epoch"].best_epoch_
+
+    @property
+    def loss_curve_(self) -> list[float]:
+        return [float(row["train_loss"]) for row in self.net_.history]
+
+    @property
+    def validation_loss_curve_(self) -> list[float]:
+        return [float(row["valid_loss"]) for row in self.net_.history if "valid_loss" in row]
+
+    @property
+    def n_parameters_(self) -> int:
+        return sum(weights.numel() for weights in self.module_.parameters())
+
+    def __sklearn_tags__(self) -> Any:
+        tags = super().__sklearn_tags__()
+        tags.input_tags.three_d_array = True
+        tags.target_tags.multi_output = True
+        return tags
+
+    def _check_fit_input(
+        self, X: ArrayLike, y: ArrayLike, sample_weight: ArrayLike | None, *, reset: bool
+    ) -> SequenceDataset:
+        sequences = as_sequences(self, X, n_timesteps=self.n_timesteps, reset=reset)
+        targets = as_targets(self, sequences, y)
+        if reset:
+            self._y_ndim, self._y_dtype = targets.ndim, targets.dtype
+        return SequenceDataset(*drop_weightless(sequences, targets, sample_weight))
+
+    def _build_net(
+        self,
+        data: SequenceDataset,
+        start: StackedLSTMNet | None,
+        *,
+        max_epochs: int,
+        lr_schedule: str,
+        early_stopping: bool,
+    ) -> StackedLSTMNet:
+        """Make the skorch net of one fit."""
+        optimizer = (
+            OPTIMIZERS[self.optimizer] if isinstance(self.optimizer, str) else self.optimizer
+        )
+        options = {"fused": True} if optimizer in FUSED else {}
+        callbacks = training_callbacks(
+            lr_schedule=lr_schedule,
+            clip_norm=self.clip_norm,
+            monitor="valid_loss" if early_stopping else "train_loss",
+            patience=self.n_iter_no_change if early_stopping else None,
+            tol=self.tol,
+            progress=self.verbose == 1,
+        )
+        return StackedLSTMNet(
+            StackedLSTM,
+            module__n_features=data.X.shape[2],
+            module__n_outputs=data.y.shape[1],
+            module__n_layers=self.n_layers,
+            module__units=self.units,
+            module__dropout=self.dropout,
+            module__bidirectional=self.bidirectional,
+            module__head_units=self.head_units,
+            module__standardize=self.standardize,
+            module__dtype=PRECISIONS[self.precision],
+            criterion=LOSSES[self.loss],
+            criterion__reduction="none",
+            optimizer=optimizer,
+            optimizer__weight_decay=self.weight_decay,
+            lr=self.lr,
+            max_epochs=max_epochs,
+            batch_size=self._resolve_batch_size(len(data)),
+            dataset=SequenceDataset,
+            iterator_train=Batches,
+            iterator_train__shuffle=True,
+            iterator_valid=Batches,
+            iterator_valid__batch_size=PREDICT_ROWS,
+            train_split=TailSplit(self.validation_fraction) if early_stopping else None,
+            callbacks=[*callbacks, *clone(list(self.callbacks or []), safe=False)],
+            device=resolve_device(self.device),
+            verbose=max(0, int(self.verbose) - 1),
+            seed=self._draw_seed() if start is None else start.seed,
+            **{f"optimizer__{name}": value for name, value in options.items()},
+        )
+
+    def _resolve_batch_size(self, n_samples: int) -> int:
+        if isinstance(self.batch_size, str):
+            return min(64, max(8, n_samples // 32))
+        return self.batch_size
+
+    def _draw_seed(self) -> int:
+        return int(check_random_state(self.random_state).randint(np.iinfo(np.int32).max))
+
+    def _initialize(
+        self, net: StackedLSTMNet, data: SequenceDataset, start: StackedLSTMNet | None
+    ) -> None:
+        """Give the net fresh weights and statistics, or those it goes on from."""
+        net.initialize()
+        if start is not None:
+            _check_same_architecture(net, start)
+            net.resume(start)
+        elif self.standardize:
+            net.set_statistics(
+                mean_and_scale(data.X, data.sample_weight),
+                mean_and_scale(data.y, data.sample_weight),
+            )
+
+
+def _check_same_architecture(net: StackedLSTMNet, start: StackedLSTMNet) -> None:
+    fitted = start.get_params_for("module")
+    for name, value in net.get_params_for("module").items():
+        if name != "dtype" and value != fitted[name]:
+            raise ValueError(
+                f"{name}={value!r}, but the model to go on from was fitted with "
+                f"{name}={fitted[name]!r}. Fit with warm_start=False to start afresh."
+            )
+
+
+@contextmanager
+def _unchanged_on_error(estimator: BaseEstimator) -> Iterator[None]:
+    before = dict(vars(estimator))
+    try:
+        yield
+    except BaseException:
+        vars(estimator).clear()
+        vars(estimator).update(before)
+        raise
