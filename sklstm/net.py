@@ -147,8 +147,9 @@ class OneCycle(Callback):
             )
 
     def on_batch_end(self, net: Any, training: bool = False, **kwargs: Any) -> None:
-        if training and self.schedule_ is not None:
-            self.schedule_.step()
+        schedule = self.schedule_
+        if training and schedule is not None and schedule.last_epoch + 1 < schedule.total_steps:
+            schedule.step()
 
     def on_train_end(self, net: Any, **kwargs: Any) -> None:
         del self.schedule_

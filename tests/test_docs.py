@@ -1,0 +1,38 @@
+import re
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.rst"))]
+
+
+def python_blocks(text):
+    """Yield the line and the code of each Python block of a Markdown or reST page."""
+    markdown = re.compile(r"^```python\n(.*?)^```", re.MULTILINE | re.DOTALL)
+    rest = re.compile(r"^\.\. code-block:: python\n(?: +:.*\n)*\n((?:(?: +.*)?\n)+)", re.MULTILINE)
+    for pattern in (markdown, rest):
+        for match in pattern.finditer(text):
+            yield text.count("\n", 0, match.start(1)), match.group(1)
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_python_blocks_run_from_top_to_bottom(page, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("MPLBACKEND", "Agg")
+    namespace = {"__name__": "page"}
+    for line, code in python_blocks(page.read_text()):
+        indent = re.match(r" *", code).group()
+        source = "\n" * line + re.sub(rf"^{indent}", "", code, flags=re.MULTILINE)
+        exec(compile(source, str(page), "exec"), namespace)
+
+
+def test_there_are_blocks_to_run():
+    assert len(list(python_blocks((ROOT / "README.md").read_text()))) >= 1
+    assert sum(len(list(python_blocks(page.read_text()))) for page in PAGES) >= 5
+
+
+def test_version_is_in_the_changelog():
+    from sklstm import __version__
+
+    assert f"## [{__version__}]" in (ROOT / "CHANGELOG.md").read_text()

@@ -1,0 +1,161 @@
+import pytest
+import torch
+from torch import nn
+
+from sklstm import StackedLSTM
+
+X = torch.randn(5, 9, 3, generator=torch.Generator().manual_seed(0))
+
+
+def reference(module, n_layers, units, bidirectional=False):
+    """The textbook stack, hand-assembled, with the weights of `module`."""
+    lstm = nn.LSTM(3, units, n_layers, batch_first=True, bidirectional=bidirectional)
+    for level, layer in enumerate(module.layers):
+        for name, weights in layer.named_parameters():
+            own = getattr(lstm, name.replace("_l0", f"_l{level}"))
+            own.data.copy_(weights.data)
+    dense = nn.Linear(units * (2 if bidirectional else 1), 1)
+    dense.load_state_dict(module.head[-1].state_dict())
+    return lstm, dense
+
+
+@pytest.mark.parametrize("training", [False, True])
+@pytest.mark.parametrize("n_layers", [1, 2, 3, 4])
+def test_plain_stack_is_the_textbook_stack(n_layers, training):
+    module = StackedLSTM(3, n_layers=n_layers, units=8).train(training)
+    lstm, dense = reference(module, n_layers, 8)
+    expected = dense(lstm(X)[0][:, -1])
+    torch.testing.assert_close(module(X), expected, rtol=0, atol=1e-6)
+
+
+def test_bidirectional_final_output_is_that_of_each_direction_s_last_step():
+    module = StackedLSTM(3, n_layers=2, units=8, bidirectional=True)
+    lstm, dense = reference(module, 2, 8, bidirectional=True)
+    sequence = lstm(X)[0]
+    final = torch.cat([sequence[:, -1, :8], sequence[:, 0, 8:]], dim=1)
+    torch.testing.assert_close(module(X), dense(final), rtol=0, atol=1e-6)
+
+
+def test_each_layer_gets_the_full_sequence_of_the_one_below():
+    module = StackedLSTM(3, n_layers=3, units=(8, 4, 2))
+    inputs, outputs = [], []
+    for layer in module.layers:
+        layer.register_forward_pre_hook(lambda _, args: inputs.append(args[0]))
+        layer.register_forward_hook(lambda _, args, result: outputs.append(result[0]))
+    module(X)
+    assert [tuple(sequence.shape) for sequence in inputs] == [(5, 9, 3), (5, 9, 8), (5, 9, 4)]
+    assert torch.equal(inputs[1], outputs[0])
+    assert torch.equal(inputs[2], outputs[1])
+
+
+def test_without_a_head_the_top_layer_s_final_output_is_the_output():
+    module = StackedLSTM(3, n_outputs=None, n_layers=2, units=(8, 1))
+    sequence = module.layers[1](module.layers[0](X)[0])[0]
+    assert torch.equal(module(X), sequence[:, -1])
+
+
+def test_head_units_are_hidden_dense_layers():
+    module = StackedLSTM(3, n_outputs=2, units=8, head_units=(6, 4))
+    assert [layer.out_features for layer in module.head if isinstance(layer, nn.Linear)] == [
+        6,
+        4,
+        2,
+    ]
+    assert sum(isinstance(layer, nn.ReLU) for layer in module.head) == 2
+    assert module(X).shape == (5, 2)
+
+
+def test_dropout_acts_on_the_top_layer_too():
+    module = StackedLSTM(3, n_outputs=None, n_layers=1, units=400, dropout=0.25)
+    dropped = (module.train()(X) == 0).float().mean()
+    assert dropped == pytest.approx(0.25, abs=0.05)
+    assert not (module.eval()(X) == 0).any()
+
+
+def test_dropout_acts_on_the_output_of_the_layer_it_is_given_for():
+    module = StackedLSTM(3, n_layers=3, units=400, dropout=(0.5, 0.0, 0.0)).train()
+    seen = []
+    for layer in module.layers:
+        layer.register_forward_pre_hook(lambda _, args: seen.append(args[0]))
+    module(X)
+    shares = [float((sequence == 0).float().mean()) for sequence in seen]
+    assert shares == pytest.approx([0, 0.5, 0], abs=0.05)
+
+
+@pytest.mark.skipif(not torch.backends.mkldnn.is_available(), reason="torch without oneDNN")
+@pytest.mark.parametrize(
+    "options", [{}, {"bidirectional": True}, {"dropout": 0.1}, {"units": (8, 4)}]
+)
+def test_every_layer_stays_on_the_fast_path(options):
+    module = StackedLSTM(3, **{"n_layers": 2, "units": 8, **options})
+    directions = 2 if options.get("bidirectional") else 1
+    assert n_fast_layers(module(X).grad_fn) == 2 * directions
+
+
+def n_fast_layers(node):
+    seen, todo = set(), [node]
+    while todo:
+        node = todo.pop()
+        if node is not None and node not in seen:
+            seen.add(node)
+            todo.extend(parent for parent, _ in node.next_functions)
+    return sum("MkldnnRnnLayer" in type(node).__name__ for node in seen)
+
+
+def test_state_dict_is_the_whole_model():
+    module = StackedLSTM(3, units=8, standardize=True)
+    module.input_scaler.mean.fill_(5.0)
+    module.output_scaler.scale.fill_(7.0)
+    other = StackedLSTM(3, units=8, standardize=True)
+    other.load_state_dict(module.state_dict())
+    assert torch.equal(module(X), other(X))
+
+
+def test_statistics_keep_the_digits_of_values_with_a_large_offset():
+    module = StackedLSTM(1, units=8, standardize=True)
+    module.input_scaler.mean.fill_(1e9)
+    small = torch.tensor([[[0.25], [0.5]]], dtype=torch.float64)
+    plain = StackedLSTM(1, units=8)
+    plain.load_state_dict(
+        {name: values for name, values in module.state_dict().items() if "scaler" not in name}
+    )
+    torch.testing.assert_close(
+        module(small + 1e9, scaled=True), plain(small.float()), rtol=0, atol=1e-6
+    )
+
+
+def test_dtype_is_that_of_the_weights():
+    module = StackedLSTM(3, units=8, head_units=(4,), dtype=torch.float64)
+    assert {weights.dtype for weights in module.parameters()} == {torch.float64}
+    assert module(X).dtype == torch.float64
+
+
+@pytest.mark.parametrize("training", [False, True])
+def test_head_gives_the_gradient_of_a_linear_layer(training):
+    module = StackedLSTM(3, units=8, n_outputs=2).train(training)
+    module(X).sum().backward()
+    torch.testing.assert_close(module.head[-1].bias.grad, torch.full((2,), 5.0))
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"n_features": 0}, "n_features.*got 0"),
+        ({"n_outputs": 0}, "n_outputs.*got 0"),
+        ({"n_layers": 0}, "n_layers.*got 0"),
+        ({"n_layers": 1.5}, "n_layers.*got 1.5"),
+        ({"units": 0}, "units.*got 0"),
+        ({"units": 2.5}, "units.*got 2.5"),
+        ({"units": (8, 4, 2)}, "units.*n_layers=2.*got 3"),
+        ({"units": (8, -1)}, "units.*got -1"),
+        ({"dropout": 1.0}, "dropout.*got 1.0"),
+        ({"dropout": -0.1}, "dropout.*got -0.1"),
+        ({"dropout": float("nan")}, "dropout.*got nan"),
+        ({"dropout": (0.1,)}, "dropout.*n_layers=2.*got 1"),
+        ({"head_units": (0,)}, "head_units.*got 0"),
+        ({"n_outputs": None, "head_units": (4,)}, "head_units.*n_outputs"),
+    ],
+)
+def test_refuses_by_name_and_value(options, message):
+    with pytest.raises(ValueError, match=message):
+        StackedLSTM(**{"n_features": 3, "n_layers": 2, **options})

@@ -1,0 +1,635 @@
+import copy
+import io
+import pickle
+
+import cloudpickle
+import joblib
+import numpy as np
+import pytest
+import torch
+from sklearn.base import clone
+from sklearn.exceptions import ConvergenceWarning, NotFittedError
+from skorch.callbacks import Callback, EpochScoring
+
+from sklstm import StackedLSTMRegressor
+
+
+def small(**params):
+    return StackedLSTMRegressor(
+        **{"n_layers": 2, "units": 8, "max_epochs": 3, "random_state": 0, **params}
+    )
+
+
+class AtEpoch(Callback):
+    """Do something to the net at the end of an epoch."""
+
+    def __init__(self, epoch, act):
+        self.epoch = epoch
+        self.act = act
+
+    def on_epoch_end(self, net, **kwargs):
+        if net.history[-1]["epoch"] == self.epoch:
+            self.act(net)
+
+
+def interrupt(_net):
+    raise KeyboardInterrupt
+
+
+def spoil_weights(net):
+    with torch.no_grad():
+        next(net.module_.parameters()).fill_(float("nan"))
+
+
+# learning
+
+
+def test_it_learns(sequences):
+    X, y = sequences
+    model = small(max_epochs=60, lr=0.02).fit(X, y)
+    assert model.score(X, y) > 0.9
+    assert model.loss_curve_[-1] < 0.1 < model.loss_curve_[0]
+
+
+@pytest.mark.parametrize("loss", ["squared_error", "absolute_error", "huber"])
+def test_losses_are_those_of_the_standardized_target(loss, sequences):
+    X, y = sequences
+    model = small(loss=loss, max_epochs=1, lr=1e-12, batch_size=60, clip_norm=None).fit(X, y)
+    error = np.abs(model.predict(X) - y) / y.std()
+    losses = {
+        "squared_error": error**2,
+        "absolute_error": error,
+        "huber": np.where(error < 1, error**2 / 2, error - 0.5),
+    }
+    assert model.loss_curve_ == pytest.approx([losses[loss].mean()], rel=1e-5)
+
+
+def test_absolute_error_predicts_the_median_and_squared_error_the_mean():
+    X, y = np.zeros((101, 2, 1)), np.r_[np.zeros(60), np.full(41, 10.0)]
+    params = {"max_epochs": 60, "batch_size": 101, "lr": 0.02}
+    assert small(loss="absolute_error", **params).fit(X, y).predict(X)[0] < 0.5
+    assert small(**params).fit(X, y).predict(X)[0] == pytest.approx(y.mean(), abs=0.5)
+
+
+def test_one_cycle_ends_at_a_learning_rate_of_nearly_zero(sequences):
+    model = small(max_epochs=10, lr=0.02, batch_size=10).fit(*sequences)
+    rates = [row["lr"] for row in model.history_]
+    assert np.argmax(rates) in (2, 3)
+    assert max(rates) == pytest.approx(0.02, rel=0.05)
+    assert rates[-1] < 1e-6
+
+
+def test_constant_schedule_keeps_lr(sequences):
+    model = small(lr_schedule="constant", lr=0.02).fit(*sequences)
+    assert [row["lr"] for row in model.history_] == [0.02] * 3
+
+
+def test_scaling_of_features_and_target_does_not_matter_when_standardizing(sequences):
+    X, y = sequences
+    model = small(max_epochs=5).fit(X, y)
+    other = small(max_epochs=5).fit(X * [1, 1e3, 1e-3] + 5, y * 1e6 - 3)
+    np.testing.assert_allclose(
+        (other.predict(X * [1, 1e3, 1e-3] + 5) + 3) / 1e6, model.predict(X), atol=1e-5
+    )
+
+
+def test_without_standardization_nothing_is_scaled(sequences):
+    X, y = sequences
+    model = small(standardize=False).fit(X, y)
+    assert model.module_.input_scaler is None
+    expected = model.module_.eval()(torch.from_numpy(X)).detach().numpy().ravel()
+    np.testing.assert_allclose(model.predict(X), expected, rtol=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("n_samples", "batch_size", "resolved"),
+    [(60, "auto", 8), (1280, "auto", 40), (4000, "auto", 64), (60, 13, 13)],
+)
+def test_auto_batch_size_grows_with_the_data(n_samples, batch_size, resolved):
+    X = np.zeros((n_samples, 2, 1))
+    model = small(batch_size=batch_size, max_epochs=0).fit(X, X[:, 0, 0])
+    assert model.net_.batch_size == resolved
+
+
+@pytest.mark.parametrize("optimizer", ["adam", "adamw", "sgd", "rmsprop", torch.optim.NAdam])
+def test_optimizers_lower_the_loss(optimizer, sequences):
+    model = small(optimizer=optimizer, max_epochs=10).fit(*sequences)
+    assert model.loss_curve_[-1] < model.loss_curve_[0]
+
+
+def test_weight_decay_shrinks_the_weights(sequences):
+    def norm(model):
+        return sum(float(weights.detach().square().sum()) for weights in model.module_.parameters())
+
+    plain = small(lr_schedule="constant").fit(*sequences)
+    assert norm(small(lr_schedule="constant", weight_decay=1.0).fit(*sequences)) < norm(plain)
+
+
+def test_clip_norm_bounds_the_gradient(sequences):
+    class GradientNorm(Callback):
+        def on_train_begin(self, net, **kwargs):
+            self.norms_ = []
+
+        def on_grad_computed(self, net, named_parameters, **kwargs):
+            squares = [float(weights.grad.square().sum()) for _, weights in named_parameters]
+            self.norms_.append(sum(squares) ** 0.5)
+
+    def norms(clip_norm):
+        model = small(clip_norm=clip_norm, callbacks=[GradientNorm()]).fit(*sequences)
+        return dict(model.net_.callbacks_)["GradientNorm"].norms_
+
+    assert max(norms(None)) > 0.02
+    assert max(norms(0.01)) < 0.0101
+
+
+# early stopping
+
+
+def test_early_stopping_holds_out_the_tail(sequences):
+    X, y = sequences
+    y = y.copy()
+    y[-15:] += 1000 * y.std()
+    model = small(early_stopping=True, validation_fraction=0.25, standardize=False).fit(X, y)
+    assert min(model.validation_loss_curve_) > 1e3 * max(model.loss_curve_)
+
+
+def test_early_stopping_restores_the_best_epoch(sequences):
+    X, y = sequences
+    rng = np.random.default_rng(0)
+    model = small(early_stopping=True, max_epochs=80, n_iter_no_change=5, lr=0.05)
+    model.fit(X, rng.permutation(y))
+    assert model.n_iter_ < 80
+    assert model.n_iter_ - model.best_epoch_ <= 5
+    losses = model.validation_loss_curve_
+    assert model.best_epoch_ == 1 + np.argmin(losses)
+    stopped = small(early_stopping=True, max_epochs=80, n_iter_no_change=5, lr=0.05)
+    stopped.set_params(callbacks=[AtEpoch(model.best_epoch_, interrupt)])
+    with pytest.warns(ConvergenceWarning, match="interrupted"):
+        stopped.fit(X, np.random.default_rng(0).permutation(y))
+    assert np.array_equal(stopped.predict(X), model.predict(X))
+
+
+def test_tol_is_the_improvement_that_counts(sequences):
+    model = small(early_stopping=True, max_epochs=30, n_iter_no_change=4, tol=1e6)
+    assert model.fit(*sequences).n_iter_ == 5
+
+
+def test_without_early_stopping_every_epoch_is_run_on_all_samples(sequences):
+    model = small(max_epochs=7).fit(*sequences)
+    assert model.n_iter_ == len(model.loss_curve_) == 7
+    assert model.validation_loss_curve_ == []
+
+
+def test_early_stopping_needs_a_sample_to_train_on(sequences):
+    X, y = sequences
+    with pytest.raises(ValueError, match=r"validation_fraction=0.1.*n_samples=1"):
+        small(early_stopping=True).fit(X[:1], y[:1])
+
+
+# reproducibility
+
+
+@pytest.mark.parametrize("params", [{}, {"dropout": 0.3}, {"bidirectional": True}])
+def test_equal_seeds_give_equal_bits_and_others_do_not(params, sequences):
+    X, y = sequences
+    first, second = (small(**params).fit(X, y).predict(X) for _ in range(2))
+    assert np.array_equal(first, second)
+    assert not np.array_equal(first, small(**params, random_state=1).fit(X, y).predict(X))
+
+
+def test_a_random_state_instance_gives_another_fit_each_time(sequences):
+    X, y = sequences
+    rng = np.random.RandomState(0)
+    model = small(random_state=rng)
+    first, second = (model.fit(X, y).predict(X) for _ in range(2))
+    assert not np.array_equal(first, second)
+    again = small(random_state=np.random.RandomState(0)).fit(X, y).predict(X)
+    assert np.array_equal(first, again)
+
+
+def test_global_state_is_left_as_it_was(sequences):
+    torch.manual_seed(5)
+    np.random.seed(5)
+    before = torch.get_rng_state(), np.random.get_state()[1].copy(), torch.get_num_threads()
+    small(dropout=0.5).fit(*sequences).predict(sequences[0])
+    assert torch.equal(torch.get_rng_state(), before[0])
+    assert np.array_equal(np.random.get_state()[1], before[1])
+    assert torch.get_num_threads() == before[2]
+    assert torch.is_grad_enabled()
+
+
+def test_without_a_seed_numpy_s_global_state_decides(sequences):
+    X, y = sequences
+    np.random.seed(3)
+    first = small(random_state=None).fit(X, y).predict(X)
+    second = small(random_state=None).fit(X, y).predict(X)
+    np.random.seed(3)
+    assert np.array_equal(small(random_state=None).fit(X, y).predict(X), first)
+    assert not np.array_equal(first, second)
+
+
+@pytest.mark.parametrize(
+    "params",
+    [
+        {},
+        {"n_layers": 1},
+        {"n_layers": 3, "units": (33, 7, 5)},
+        {"bidirectional": True},
+        {"head_units": (33,), "units": 7},
+        {"standardize": False},
+    ],
+)
+@pytest.mark.parametrize("n_outputs", [1, 5])
+def test_predictions_do_not_depend_on_the_batch(params, n_outputs):
+    rng = np.random.default_rng(0)
+    X, y = rng.normal(size=(1000, 6, 3)), rng.normal(size=(1000, n_outputs))
+    model = small(**params, max_epochs=0).fit(X, y)
+    whole = model.predict(X)
+    for rows in (slice(0, 1), slice(999, 1000), slice(5, 8), slice(37, 292), slice(1, 1000)):
+        assert np.array_equal(model.predict(X[rows]), whole[rows])
+
+
+def test_bits_do_not_depend_on_the_number_of_threads(sequences):
+    X, y = sequences
+    before = torch.get_num_threads()
+    predictions = []
+    for n_threads in (1, 2):
+        torch.set_num_threads(n_threads)
+        predictions.append(small(dropout=0.2).fit(X, y).predict(X))
+    torch.set_num_threads(before)
+    assert np.array_equal(*predictions)
+
+
+# going on
+
+
+def test_warm_start_goes_on_from_the_fitted_weights(sequences):
+    X, y = sequences
+    model = small(warm_start=True, lr=0.02, max_epochs=15).fit(X, y)
+    first = model.loss_curve_[-1]
+    model.fit(X, y)
+    assert model.n_iter_ == len(model.loss_curve_) == 30
+    assert model.loss_curve_[15] < 1.5 * first
+    assert [row["epoch"] for row in model.history_] == list(range(1, 31))
+
+
+def test_warm_start_keeps_the_statistics(sequences):
+    X, y = sequences
+    model = small(warm_start=True).fit(X, y)
+    mean = model.module_.input_scaler.mean.clone()
+    assert torch.equal(model.fit(X + 100, y).module_.input_scaler.mean, mean)
+
+
+def test_no_epochs_change_nothing(sequences):
+    X, y = sequences
+    model = small(warm_start=True).fit(X, y)
+    before = model.predict(X)
+    model.set_params(max_epochs=0).fit(X, y)
+    assert np.array_equal(model.predict(X), before)
+    assert small(max_epochs=0).fit(X, y).n_iter_ == 0
+
+
+def test_without_warm_start_fit_starts_afresh(sequences):
+    X, y = sequences
+    model = small().fit(X, y)
+    first = model.predict(X)
+    assert np.array_equal(model.fit(X, y).predict(X), first)
+    assert model.n_iter_ == 3
+
+
+@pytest.mark.parametrize(
+    "changed", [{"n_layers": 3}, {"units": 9}, {"bidirectional": True}, {"head_units": (4,)}]
+)
+def test_warm_start_refuses_another_architecture(changed, sequences):
+    X, y = sequences
+    model = small(warm_start=True).fit(X, y)
+    before = model.predict(X)
+    (name,) = changed
+    with pytest.raises(ValueError, match=f"{name}=.*fitted with {name}="):
+        model.set_params(**changed).fit(X, y)
+    assert np.array_equal(model.predict(X), before)
+
+
+def test_warm_start_refuses_another_number_of_targets(sequences):
+    X, y = sequences
+    model = small(warm_start=True).fit(X, y)
+    with pytest.raises(ValueError, match=r"n_outputs=2.*n_outputs=1"):
+        model.fit(X, np.column_stack([y, y]))
+
+
+def test_partial_fit_learns_an_epoch_a_call(sequences):
+    X, y = sequences
+    model = small(lr=0.02)
+    for _ in range(60):
+        model.partial_fit(X, y)
+    assert model.n_iter_ == 60
+    assert model.score(X, y) > 0.8
+
+
+def test_partial_fit_keeps_the_optimizer(sequences):
+    X, y = sequences
+    model = small().partial_fit(X, y).partial_fit(X, y)
+    steps = {int(state["step"]) for state in model.net_.optimizer_.state.values()}
+    assert steps == {2 * 8}
+
+
+def test_partial_fit_after_fit_trains_at_the_full_rate(sequences):
+    X, y = sequences
+    model = small(lr=0.02).fit(X, y).partial_fit(X, y)
+    assert model.history_[-1]["lr"] == 0.02
+
+
+def test_partial_fit_and_fit_shuffle_each_epoch_anew(sequences):
+    X, y = sequences
+    once = small(lr_schedule="constant", max_epochs=2).fit(X, y)
+    twice = small().partial_fit(X, y).partial_fit(X, y)
+    assert np.array_equal(once.predict(X), twice.predict(X))
+
+
+# copies
+
+
+@pytest.mark.parametrize(
+    "through",
+    [
+        lambda model: pickle.loads(pickle.dumps(model)),
+        lambda model: cloudpickle.loads(cloudpickle.dumps(model)),
+        lambda model: joblib.load(dumped(model)),
+        copy.deepcopy,
+    ],
+    ids=["pickle", "cloudpickle", "joblib", "deepcopy"],
+)
+def test_copies_predict_and_go_on_with_the_same_bits(through, sequences):
+    X, y = sequences
+    model = small(dropout=0.2, early_stopping=True, callbacks=[EpochScoring("r2")]).fit(X, y)
+    copied = through(model)
+    assert np.array_equal(copied.predict(X), model.predict(X))
+    assert copied.loss_curve_ == model.loss_curve_
+    assert np.array_equal(copied.partial_fit(X, y).predict(X), model.partial_fit(X, y).predict(X))
+    assert repr(through(small())) == repr(small())
+
+
+def dumped(model):
+    file = io.BytesIO()
+    joblib.dump(model, file)
+    file.seek(0)
+    return file
+
+
+def test_a_clone_is_unfitted_and_fits_to_the_same_bits(sequences):
+    X, y = sequences
+    model = small().fit(X, y)
+    cloned = clone(model)
+    with pytest.raises(NotFittedError):
+        cloned.predict(X)
+    assert np.array_equal(cloned.fit(X, y).predict(X), model.predict(X))
+
+
+def test_a_fitted_model_does_not_hold_the_data(sequences):
+    X, y = sequences
+    size = len(pickle.dumps(small(early_stopping=True).fit(X, y)))
+    many = np.repeat(X, 50, axis=0), np.repeat(y, 50)
+    assert len(pickle.dumps(small(early_stopping=True).fit(*many))) < size + 50_000
+
+
+# trouble
+
+
+def test_divergence_in_the_first_epoch_names_epoch_and_learning_rate(sequences):
+    X, y = sequences
+    model = small(lr=1e38, lr_schedule="constant", optimizer="sgd", clip_norm=None)
+    with pytest.raises(ValueError, match=r"epoch 1.*not finite.*lr=1e\+38"):
+        model.fit(X, y)
+    assert not hasattr(model, "net_")
+
+
+def test_divergence_later_returns_to_the_best_epoch(sequences):
+    X, y = sequences
+    best = small(lr_schedule="constant", max_epochs=4).fit(X, y)
+    model = small(lr_schedule="constant", max_epochs=9, callbacks=[AtEpoch(4, spoil_weights)])
+    with pytest.warns(ConvergenceWarning, match=r"diverged in epoch 5 .*weights of epoch 4"):
+        model.fit(X, y)
+    assert model.best_epoch_ == 4
+    assert np.array_equal(model.predict(X), best.predict(X))
+
+
+def test_a_failing_fit_leaves_the_estimator_as_it_was(sequences):
+    X, y = sequences
+
+    def fail(_net):
+        raise RuntimeError("from a callback")
+
+    model = small().fit(X, y)
+    before = model.predict(X)
+    model.set_params(callbacks=[AtEpoch(2, fail)])
+    with pytest.raises(RuntimeError, match="from a callback"):
+        model.fit(X[:, :, :2], np.column_stack([y, y]))
+    assert model.n_features_in_ == 3
+    assert np.array_equal(model.predict(X), before)
+
+
+@pytest.mark.parametrize("early_stopping", [False, True])
+def test_an_interrupted_fit_keeps_the_best_weights_so_far(early_stopping, sequences):
+    X, y = sequences
+    params = {"lr_schedule": "constant", "early_stopping": early_stopping}
+    model = small(**params, max_epochs=50, callbacks=[AtEpoch(3, interrupt)])
+    with pytest.warns(ConvergenceWarning, match="interrupted in epoch 3.*weights of epoch"):
+        model.fit(X, y)
+    best = small(**params, max_epochs=model.best_epoch_).fit(X, y)
+    assert np.array_equal(model.predict(X), best.predict(X))
+    assert model.n_iter_ == 3
+
+
+def test_an_interrupt_in_the_middle_of_the_first_epoch_leaves_a_fitted_model(sequences):
+    X, y = sequences
+
+    class AtOnce(Callback):
+        def on_batch_end(self, net, **kwargs):
+            raise KeyboardInterrupt
+
+    model = small(callbacks=[AtOnce()])
+    with pytest.warns(ConvergenceWarning, match="no epoch was finished"):
+        model.fit(X, y)
+    assert np.isfinite(model.predict(X)).all()
+    assert model.loss_curve_ == []
+    assert model.best_epoch_ is None
+
+
+def test_predictions_are_never_nan():
+    X = np.random.default_rng(0).normal(size=(8, 3, 500))
+    model = small(standardize=False, max_epochs=0).fit(X, np.zeros(8))
+    X[2] = 3e38 * np.sign(X[2])
+    assert np.isfinite(model.predict(X)).all()
+    with (
+        torch.backends.mkldnn.flags(enabled=False, allow_tf32=None),
+        pytest.raises(ValueError, match="too extreme for a finite prediction at sample 2"),
+    ):
+        model.predict(X)
+
+
+@pytest.mark.parametrize("y", [np.zeros(20), np.full(20, 1e12), np.full(20, 1e-12)])
+def test_a_constant_target_is_predicted(y):
+    X = np.random.default_rng(0).normal(size=(20, 3, 2))
+    np.testing.assert_allclose(small().fit(X, y).predict(X), y, rtol=1e-6, atol=1)
+
+
+# weights
+
+
+def test_weights_equal_repetitions_in_float64_and_full_batches(sequences):
+    X, y = sequences
+    weight = np.random.default_rng(0).integers(0, 4, size=60)
+    params = {"precision": "float64", "batch_size": 1000, "max_epochs": 10}
+    weighted = small(**params).fit(X, y, sample_weight=weight)
+    repeated = small(**params).fit(X.repeat(weight, axis=0), y.repeat(weight))
+    np.testing.assert_allclose(weighted.predict(X), repeated.predict(X), rtol=1e-7, atol=1e-9)
+    assert weighted.loss_curve_ == pytest.approx(repeated.loss_curve_, rel=1e-9)
+
+
+def test_only_ratios_of_weights_matter(sequences):
+    X, y = sequences
+    weight = np.linspace(1, 2, 60)
+    first, second = (small().fit(X, y, w).predict(X) for w in (weight, 4 * weight))
+    assert np.array_equal(first, second)
+
+
+@pytest.mark.parametrize(
+    ("weight", "message"),
+    [
+        (np.zeros(60), "zero"),
+        (np.full(60, -1.0), "Negative values"),
+        (np.full(60, np.nan), "NaN"),
+        (np.ones(59), "sample_weight.shape"),
+    ],
+)
+def test_bad_weights_are_refused(weight, message, sequences):
+    X, y = sequences
+    with pytest.raises(ValueError, match=message):
+        small().fit(X, y, sample_weight=weight)
+
+
+# the skorch net
+
+
+def test_net_is_a_usable_skorch_net(sequences, tmp_path):
+    X, y = sequences
+    model = small().fit(X, y)
+    assert model.net_.history[:, "train_loss"] == model.loss_curve_
+    assert np.array_equal(model.net_.predict(X).ravel(), model.predict(X))
+    model.net_.save_params(f_params=tmp_path / "weights.pt")
+    other = small(random_state=1).fit(X, y)
+    other.net_.load_params(f_params=tmp_path / "weights.pt")
+    assert np.array_equal(other.predict(X), model.predict(X))
+    other.net_.partial_fit(X, y)
+    assert not np.array_equal(other.predict(X), model.predict(X))
+
+
+def test_callbacks_see_the_units_of_the_target(sequences):
+    X, y = sequences
+    scoring = EpochScoring("neg_mean_absolute_error", lower_is_better=False, name="mae")
+    model = small(early_stopping=True, callbacks=[scoring], max_epochs=2).fit(X, 1000 * y)
+    assert model.history_[-1]["mae"] < -100
+    assert not hasattr(scoring, "best_score_")
+
+
+def test_module_predicts_like_the_estimator(sequences):
+    X, y = sequences
+    model = small().fit(X, y)
+    with torch.no_grad():
+        prediction = model.module_(torch.from_numpy(X)).numpy().ravel()
+    np.testing.assert_allclose(prediction, model.predict(X), rtol=1e-6)
+    assert model.n_parameters_ == 4 * 8 * (3 + 8 + 2) + 4 * 8 * (8 + 8 + 2) + 9
+
+
+def test_verbose_1_shows_a_progress_bar(sequences, capsys):
+    small(verbose=1, early_stopping=True).fit(*sequences)
+    shown = capsys.readouterr()
+    assert "3/3" in shown.err
+    assert "train_loss" in shown.err
+    assert "valid_loss" in shown.err
+    assert shown.out == ""
+
+
+def test_verbose_2_shows_skorch_s_table(sequences, capsys):
+    small(verbose=2).fit(*sequences)
+    shown = capsys.readouterr()
+    assert "train_loss" in shown.out
+    assert shown.err == ""
+
+
+def test_verbose_0_is_silent(sequences, capsys):
+    small(early_stopping=True).fit(*sequences)
+    assert capsys.readouterr() == ("", "")
+
+
+# parameters
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("n_layers", 0),
+        ("n_layers", 1.5),
+        ("units", 0),
+        ("units", (8, 0)),
+        ("units", (8, 8, 8)),
+        ("units", "8"),
+        ("dropout", 1.0),
+        ("dropout", -0.1),
+        ("dropout", (0.1,)),
+        ("dropout", (0.1, 2.0)),
+        ("bidirectional", "yes"),
+        ("head_units", 8),
+        ("head_units", (0,)),
+        ("n_timesteps", 0),
+        ("standardize", None),
+        ("loss", "poisson"),
+        ("lr", 0.0),
+        ("lr", float("nan")),
+        ("batch_size", 0),
+        ("batch_size", "many"),
+        ("max_epochs", -1),
+        ("optimizer", "lbfgs"),
+        ("weight_decay", -1.0),
+        ("clip_norm", 0.0),
+        ("lr_schedule", "step"),
+        ("early_stopping", 3),
+        ("validation_fraction", 0.0),
+        ("validation_fraction", 1.0),
+        ("n_iter_no_change", 0),
+        ("tol", -1.0),
+        ("warm_start", "no"),
+        ("precision", "float16"),
+        ("device", "tpu9"),
+        ("device", "meta"),
+        ("device", 3),
+        ("callbacks", 3),
+        ("random_state", "seed"),
+        ("verbose", -1),
+    ],
+)
+def test_a_parameter_out_of_range_is_refused_by_name(name, value, sequences):
+    with pytest.raises((ValueError, TypeError), match=f"{name}.*{_shown(value)}"):
+        small(**{name: value}).fit(*sequences)
+
+
+def _shown(value):
+    bad = (
+        next((entry for entry in value if entry in (0, 2.0)), None)
+        if isinstance(value, tuple)
+        else None
+    )
+    return str(value if bad is None else bad).replace("(", r"\(").replace(")", r"\)")
+
+
+def test_cuda_is_refused_where_there_is_none(monkeypatch, sequences):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    assert small(device="auto").fit(*sequences).net_.device == "cpu"
+    if not torch.backends.cuda.is_built():
+        with pytest.raises(ValueError, match="device='cuda' cannot be used here"):
+            small(device="cuda").fit(*sequences)
+
+
+def test_predict_before_fit_is_refused(sequences):
+    with pytest.raises(NotFittedError, match="not fitted yet"):
+        small().predict(sequences[0])

@@ -1,0 +1,245 @@
+import re
+
+import numpy as np
+import pandas as pd
+import polars as pl
+import pytest
+from scipy import sparse
+
+from sklstm import StackedLSTMRegressor
+from sklstm.sequences import mean_and_scale
+
+MODEL = StackedLSTMRegressor(n_layers=1, units=4, max_epochs=1, random_state=0)
+
+
+def fitted(X, y, **params):
+    return StackedLSTMRegressor(**{**MODEL.get_params(), **params}).fit(X, y)
+
+
+def with_value(X, place, value):
+    X = X.copy()
+    X[place] = value
+    return X
+
+
+def test_rows_of_2d_x_are_univariate_sequences(sequences):
+    X, y = sequences
+    rows = X[:, :, 0]
+    expected = fitted(rows[:, :, np.newaxis], y).predict(rows[:, :, np.newaxis])
+    model = fitted(rows, y)
+    assert model.n_features_in_ == 7
+    assert model.module_.layers[0].input_size == 1
+    assert np.array_equal(model.predict(rows), expected)
+
+
+def test_n_timesteps_reads_all_features_of_the_first_step_first(sequences):
+    X, y = sequences
+    expected = fitted(X, y).predict(X)
+    model = fitted(X.reshape(60, 21), y, n_timesteps=7)
+    assert model.n_features_in_ == 21
+    assert np.array_equal(model.predict(X.reshape(60, 21)), expected)
+
+
+def test_n_features_in_counts_features_of_a_step_of_3d_x(sequences):
+    assert fitted(*sequences).n_features_in_ == 3
+
+
+def test_length_of_3d_sequences_may_differ_in_predict(sequences):
+    X, y = sequences
+    assert fitted(X, y).predict(X[:, :4]).shape == (60,)
+
+
+@pytest.mark.parametrize("frame", [pd.DataFrame, pl.DataFrame])
+def test_data_frames_are_read_as_arrays(frame, sequences):
+    X, y = sequences
+    rows = X[:, :, 0]
+    table = frame({f"lag{i}": rows[:, i] for i in range(7)})
+    model = fitted(table, y)
+    assert list(model.feature_names_in_) == list(table.columns)
+    assert np.array_equal(model.predict(table), fitted(rows, y).predict(rows))
+
+
+@pytest.mark.parametrize(
+    "form",
+    [
+        lambda X: X.tolist(),
+        np.asfortranarray,
+        lambda X: X[::-1][::-1],
+        lambda X: np.repeat(X, 2, axis=1)[:, ::2],
+        lambda X: X.astype(">f8"),
+        lambda X: X.astype(object),
+        lambda X: np.lib.stride_tricks.as_strided(X, X.shape, X.strides, writeable=False),
+    ],
+    ids=["list", "fortran", "negative strides", "strided", "big-endian", "object", "read-only"],
+)
+def test_memory_layout_does_not_matter(form, sequences):
+    X, y = sequences
+    model = fitted(form(X), y)
+    assert np.array_equal(model.predict(form(X)), fitted(X, y).predict(X))
+
+
+@pytest.mark.parametrize("dtype", ["float16", "float32", "int8", "int64", "uint16", "bool"])
+def test_numeric_dtypes_are_accepted(dtype):
+    X = (np.arange(60).reshape(10, 3, 2) % 7 > 2).astype(dtype)
+    prediction = fitted(X, np.arange(10.0)).predict(X)
+    assert prediction.dtype == np.float64
+    assert np.isfinite(prediction).all()
+
+
+def test_input_arrays_are_not_changed(sequences):
+    X, y = sequences
+    before = X.copy(), y.copy()
+    fitted(X, y, standardize=False).predict(X)
+    assert np.array_equal(X, before[0])
+    assert np.array_equal(y, before[1])
+
+
+@pytest.mark.parametrize("shape", [(60,), (60, 1), (60, 3)])
+@pytest.mark.parametrize(
+    ("x_dtype", "y_dtype", "dtype"),
+    [
+        ("float64", "float64", "float64"),
+        ("float32", "float32", "float32"),
+        ("float32", "float64", "float64"),
+        ("float64", "float32", "float64"),
+        ("float32", "int64", "float64"),
+    ],
+)
+def test_predictions_take_the_form_of_y(shape, x_dtype, y_dtype, dtype, sequences):
+    X, _ = sequences
+    y = np.arange(np.prod(shape)).reshape(shape).astype(y_dtype)
+    prediction = fitted(X.astype(x_dtype), y).predict(X.astype(x_dtype))
+    assert prediction.shape == shape
+    assert prediction.dtype == dtype
+
+
+def test_a_single_column_in_a_frame_is_a_column_in_the_predictions(sequences):
+    X, y = sequences
+    assert fitted(X, pd.DataFrame({"y": y})).predict(X).shape == (60, 1)
+    assert fitted(X, pd.Series(y)).predict(X).shape == (60,)
+
+
+def test_predictions_keep_the_digits_of_targets_with_a_large_offset(sequences):
+    X, y = sequences
+    plain = fitted(X, y).predict(X)
+    np.testing.assert_allclose(fitted(X, y + 1e9).predict(X) - 1e9, plain, atol=1e-4)
+
+
+GOOD = np.random.default_rng(0).normal(size=(6, 5, 2))
+TARGET = np.arange(6.0)
+
+
+@pytest.mark.parametrize(
+    ("X", "message"),
+    [
+        (GOOD[:, 0, 0], "1D array"),
+        (GOOD[..., np.newaxis], "4 dimensions"),
+        (np.float64(3.0), "scalar"),
+        (GOOD[:0], "0 sample"),
+        (GOOD[:, :0], r"\(6, 0, 2\)"),
+        (GOOD[:, :, :0], r"\(6, 5, 0\)"),
+        (np.empty((6, 0)), "0 feature"),
+        (with_value(GOOD, (3, 4, 1), np.nan), "X contains NaN at sample 3, step 4, feature 1"),
+        (
+            with_value(GOOD, (0, 0, 0), -np.inf),
+            "X contains infinity at sample 0, step 0, feature 0",
+        ),
+        (with_value(GOOD[:, :, 0], (2, 3), np.nan), "X contains NaN at sample 2, column 3"),
+        (with_value(GOOD, (1, 2, 0), 1e300), "X contains a value.*1e.300.*sample 1, step 2"),
+        (np.full((6, 5), "a"), "strings"),
+        (GOOD.astype(complex), "Complex data"),
+        ([["1", "b"]] * 6, "strings"),
+    ],
+)
+def test_bad_x_is_refused_with_its_place(X, message):
+    with pytest.raises(ValueError, match=message):
+        MODEL.fit(X, TARGET)
+
+
+def test_bad_x_is_refused_in_predict_with_its_place():
+    model = fitted(GOOD, TARGET)
+    with pytest.raises(ValueError, match="NaN at sample 5, step 0, feature 1"):
+        model.predict(with_value(GOOD, (5, 0, 1), np.nan))
+
+
+def test_the_place_of_a_bad_value_is_right_in_large_data():
+    X = np.zeros((40_000, 100), dtype=np.float32)
+    X[39_999, 99] = np.nan
+    with pytest.raises(ValueError, match="NaN at sample 39999, column 99"):
+        MODEL.fit(X, np.zeros(40_000))
+
+
+def test_sparse_x_is_refused():
+    with pytest.raises(TypeError, match="Sparse data"):
+        MODEL.fit(sparse.csr_array(GOOD[:, :, 0]), TARGET)
+
+
+@pytest.mark.parametrize(
+    ("y", "message"),
+    [
+        (None, "requires y to be passed"),
+        (TARGET[:5], r"inconsistent numbers of samples: \[6, 5\]"),
+        (np.zeros((6, 2, 2)), r"y should be a 1d array.*\(6, 2, 2\)"),
+        (np.zeros((6, 0)), r"\(6, 0\)"),
+        (np.float64(1.0), "y should be a 1d array"),
+        (with_value(TARGET, 4, np.nan), "y contains NaN at sample 4"),
+        (with_value(np.zeros((6, 2)), (3, 1), np.inf), "y contains infinity at sample 3, column 1"),
+        (np.array(list("abcdef")), "strings"),
+        (np.array(list("abcdef"), dtype=object), "could not convert string to float"),
+        (TARGET.astype(complex), "Complex data"),
+    ],
+)
+def test_bad_y_is_refused_with_its_place(y, message):
+    with pytest.raises(ValueError, match=message):
+        MODEL.fit(GOOD, y)
+
+
+@pytest.mark.parametrize(
+    ("X", "message"),
+    [
+        (GOOD[:, :, :1], "X has 1 features at each step.*expecting 2 features"),
+        (GOOD[:, :, 0], "X has 2 dimensions, but .* fitted with 3-D X"),
+        (GOOD[:, :0], r"\(6, 0, 2\)"),
+    ],
+)
+def test_predict_refuses_what_fit_did_not_see(X, message):
+    model = fitted(GOOD, TARGET)
+    with pytest.raises(ValueError, match=message):
+        model.predict(X)
+
+
+def test_predict_refuses_another_number_of_columns():
+    model = fitted(GOOD[:, :, 0], TARGET)
+    with pytest.raises(ValueError, match=r"X has 4 features, but .* is expecting 5 features"):
+        model.predict(GOOD[:, :4, 0])
+    with pytest.raises(ValueError, match=r"X has 3 dimensions, but .* fitted with 2-D X"):
+        model.predict(GOOD)
+
+
+def test_columns_must_be_divisible_by_n_timesteps():
+    with pytest.raises(ValueError, match=re.escape("5 columns, which n_timesteps=2")):
+        fitted(GOOD[:, :, 0], TARGET, n_timesteps=2)
+
+
+@pytest.mark.parametrize("weighted", [False, True])
+def test_statistics_are_those_of_all_steps(weighted, sequences):
+    X, _ = sequences
+    weight = np.arange(1, 61) if weighted else np.ones(60)
+    rows = X.reshape(-1, 3)
+    mean, scale = mean_and_scale(X, weight.astype(float) if weighted else None)
+    expected = np.average(rows, axis=0, weights=np.repeat(weight, 7))
+    np.testing.assert_allclose(mean, expected)
+    variance = np.average((rows - expected) ** 2, axis=0, weights=np.repeat(weight, 7))
+    np.testing.assert_allclose(scale, np.sqrt(variance))
+
+
+def test_statistics_of_blocks_are_those_of_the_whole(monkeypatch, sequences):
+    X, _ = sequences
+    whole = mean_and_scale(X, None)
+    monkeypatch.setattr("sklstm.sequences.BLOCK_BYTES", 7 * 3 * 8 * 4)
+    np.testing.assert_allclose(mean_and_scale(X, None), whole, rtol=1e-12)
+
+
+def test_a_constant_feature_has_scale_one():
+    X = np.full((20, 4, 1), 1e6)
+    assert mean_and_scale(X, None)[1] == 1
