@@ -137,10 +137,9 @@ for name, prediction in predictions.items():
 # another layer.
 
 figure, axes = plt.subplots(figsize=(6, 4), layout="constrained")
-for n_units, curve in results.groupby("units"):
-    axes.errorbar(
-        curve["n_layers"], curve["rmse"], curve["se"], marker="o", capsize=3, label=n_units
-    )
+for shift, (n_units, curve) in zip((-0.04, 0.04), results.groupby("units"), strict=True):
+    layers = curve["n_layers"].astype(int) + shift
+    axes.errorbar(layers, curve["rmse"], curve["se"], marker="o", capsize=3, label=n_units)
 axes.set(
     xlabel="LSTM layers", ylabel="CV RMSE [MW]", xticks=[1, 2, 3, 4], title="Is deeper better?"
 )
@@ -151,12 +150,12 @@ depth_curve = figure
 # The forecast
 # ------------
 
-week = slice(-7 * 24, None)
+days = slice(42 * 24, 52 * 24)
 figure, axes = plt.subplots(figsize=(8, 4), layout="constrained")
-hours = X_test.index[week] + pd.Timedelta(hours=HORIZON)
-axes.plot(hours, y_test[week], color="black", label="truth")
-axes.plot(hours, predictions["stacked LSTM"][week], label=f"stacked LSTM, {depth} layers")
-axes.set(ylabel="demand [MW]", title=f"The last week, forecast {HORIZON} hours ahead")
+hours = X_test.index[days] + pd.Timedelta(hours=HORIZON)
+axes.plot(hours, y_test[days], color="black", label="truth")
+axes.plot(hours, predictions["stacked LSTM"][days], label=f"stacked LSTM, {depth} layers")
+axes.set(ylabel="demand [MW]", title=f"Ten of the test days, forecast {HORIZON} hours ahead")
 axes.tick_params(axis="x", rotation=30)
 axes.legend()
 forecast = figure

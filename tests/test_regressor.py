@@ -10,6 +10,7 @@ import torch
 from sklearn.base import clone
 from sklearn.exceptions import ConvergenceWarning, NotFittedError
 from skorch.callbacks import Callback, EpochScoring
+from skorch.exceptions import DeviceWarning
 
 from sklstm import StackedLSTMRegressor
 
@@ -633,3 +634,19 @@ def test_cuda_is_refused_where_there_is_none(monkeypatch, sequences):
 def test_predict_before_fit_is_refused(sequences):
     with pytest.raises(NotFittedError, match="not fitted yet"):
         small().predict(sequences[0])
+
+
+def test_a_model_trained_on_cuda_unpickles_without_it(monkeypatch, sequences):
+    X, y = sequences
+    model = small().fit(X, y)
+    expected = model.predict(X)
+    model.net_.device = "cuda"
+    with monkeypatch.context() as patch:
+        patch.setattr(torch.serialization, "location_tag", lambda _: "cuda:0")
+        pickled = pickle.dumps(model)
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    assert b"cuda:0" in pickled
+    with pytest.warns(DeviceWarning):
+        restored = pickle.loads(pickled)
+    assert torch.device(restored.net_.device).type == "cpu"
+    assert np.array_equal(restored.predict(X), expected)
