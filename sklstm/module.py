@@ -24,16 +24,18 @@ def per_layer(name: str, value: Any, n_layers: int) -> list[Any]:
     return values
 
 
-def _check_counts(name: str, values: Sequence[Any]) -> None:
+def _counts(name: str, values: Sequence[Any]) -> list[int]:
     for value in values:
-        if not isinstance(value, Integral) or value < 1:
+        if not isinstance(value, Integral) or int(value) < 1:
             raise ValueError(f"{name} must be integers of at least 1, got {value!r}.")
+    return [int(value) for value in values]
 
 
-def _check_rates(name: str, values: Sequence[Any]) -> None:
+def _rates(name: str, values: Sequence[Any]) -> list[float]:
     for value in values:
         if not isinstance(value, Real) or not 0 <= float(value) < 1:
             raise ValueError(f"{name} must be rates in [0, 1), got {value!r}.")
+    return [float(value) for value in values]
 
 
 class Standardize(nn.Module):
@@ -165,27 +167,25 @@ class StackedLSTM(nn.Module):
         dtype: torch.dtype | None = None,
     ) -> None:
         super().__init__()
-        _check_counts("n_features", [n_features])
-        _check_counts("n_outputs", [] if n_outputs is None else [n_outputs])
-        _check_counts("n_layers", [n_layers])
-        _check_counts("head_units", head_units)
-        if n_outputs is None and len(head_units):
+        (n_features,) = _counts("n_features", [n_features])
+        (n_layers,) = _counts("n_layers", [n_layers])
+        outputs = _counts("n_outputs", [] if n_outputs is None else [n_outputs])
+        hidden = _counts("head_units", head_units)
+        if hidden and not outputs:
             raise ValueError(f"head_units={head_units!r} needs a head: set n_outputs.")
-        units = per_layer("units", units, n_layers)
-        _check_counts("units", units)
-        dropout = per_layer("dropout", dropout, n_layers)
-        _check_rates("dropout", dropout)
+        cells = _counts("units", per_layer("units", units, n_layers))
+        rates = _rates("dropout", per_layer("dropout", dropout, n_layers))
 
         directions = 2 if bidirectional else 1
-        widths = [n_features, *(directions * n_units for n_units in units)]
+        widths = [n_features, *(directions * n_cells for n_cells in cells)]
         self.layers = nn.ModuleList(
-            nn.LSTM(width, n_units, batch_first=True, bidirectional=bidirectional, dtype=dtype)
-            for width, n_units in zip(widths, units, strict=False)
+            nn.LSTM(width, n_cells, batch_first=True, bidirectional=bidirectional, dtype=dtype)
+            for width, n_cells in zip(widths, cells, strict=False)
         )
-        self.dropouts = nn.ModuleList(nn.Dropout(rate) for rate in dropout)
-        self.head = _dense_head(widths[-1], head_units, n_outputs, dtype)
+        self.dropouts = nn.ModuleList(nn.Dropout(rate) for rate in rates)
+        self.head = _dense_head([widths[-1], *hidden], outputs, dtype)
         self.input_scaler = Standardize(n_features) if standardize else None
-        self.output_scaler = Standardize(n_outputs or widths[-1]) if standardize else None
+        self.output_scaler = Standardize([widths[-1], *outputs][-1]) if standardize else None
 
     def forward(self, x: Tensor, scaled: bool = False) -> Tensor:
         """Predict one row for each sequence.
@@ -233,13 +233,10 @@ class StackedLSTM(nn.Module):
         return weights.dtype
 
 
-def _dense_head(
-    width: int, hidden: Sequence[int], n_outputs: int | None, dtype: torch.dtype | None
-) -> nn.Sequential:
+def _dense_head(widths: list[int], outputs: list[int], dtype: torch.dtype | None) -> nn.Sequential:
     head = nn.Sequential()
-    widths = [width, *hidden]
     for n_in, n_out in pairwise(widths):
         head.extend([Dense(n_in, n_out, dtype=dtype), nn.ReLU()])
-    if n_outputs is not None:
-        head.append(Dense(widths[-1], n_outputs, dtype=dtype))
+    for n_out in outputs:
+        head.append(Dense(widths[-1], n_out, dtype=dtype))
     return head

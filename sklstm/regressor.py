@@ -527,7 +527,7 @@ class StackedLSTMRegressor(RegressorMixin, BaseEstimator):
 def _check_same_architecture(net: StackedLSTMNet, start: StackedLSTMNet) -> None:
     fitted = start.get_params_for("module")
     for name, value in net.get_params_for("module").items():
-        if name != "dtype" and value != fitted[name]:
+        if name not in ("dropout", "dtype") and not np.array_equal(value, fitted[name]):
             raise ValueError(
                 f"{name}={value!r}, but the model to go on from was fitted with "
                 f"{name}={fitted[name]!r}. Fit with warm_start=False to start afresh."

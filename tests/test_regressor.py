@@ -311,6 +311,15 @@ def test_warm_start_refuses_another_architecture(changed, sequences):
     assert np.array_equal(model.predict(X), before)
 
 
+def test_warm_start_takes_new_training_parameters(sequences):
+    X, y = sequences
+    model = small(warm_start=True, units=np.array([8, 4])).fit(X, y)
+    model.set_params(lr=0.5, dropout=0.4, max_epochs=1, optimizer="sgd", batch_size=60).fit(X, y)
+    assert model.n_iter_ == 4
+    assert model.module_.dropouts[0].p == 0.4
+    assert isinstance(model.net_.optimizer_, torch.optim.SGD)
+
+
 def test_warm_start_refuses_another_number_of_targets(sequences):
     X, y = sequences
     model = small(warm_start=True).fit(X, y)
