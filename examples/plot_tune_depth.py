@@ -1,7 +1,7 @@
 """
-===================
+=====================
 How deep, on my data?
-===================
+=====================
 
 Electricity demand of Victoria, Australia: forecast the coming hours from the last day and
 let :class:`~sklearn.model_selection.GridSearchCV` choose the depth of the stacked LSTM.

@@ -262,7 +262,7 @@ def resolve_device(device: str) -> str:
     try:
         torch.zeros(1, dtype=torch.float64, device=device).item()
     except (RuntimeError, AssertionError, NotImplementedError, TypeError) as error:
-        reason = str(error).splitlines()[0]
+        reason = str(error).splitlines()[0][:200]
         raise ValueError(f"device={device!r} cannot be used here: {reason}") from error
     return device
 

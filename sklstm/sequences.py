@@ -198,6 +198,8 @@ def _check_sequences(estimator: Any, X: NDArray[Any], reset: bool) -> NDArray[An
 
 
 def _check_finite(values: NDArray[Any], name: str) -> None:
+    if values.dtype.kind not in "biuf":
+        raise ValueError(f"{name} has dtype {values.dtype}; expected real numbers.")
     if values.dtype.kind != "f":
         return
     for block in _blocks(values):

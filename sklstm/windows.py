@@ -41,7 +41,7 @@ class LagWindows(TransformerMixin, BaseEstimator):
     n_features_in_ : int
         Columns of the table.
 
-    feature_names_in_ : ndarray of shape (n_features_in_,)
+    feature_names_in_ : ndarray of shape (`n_features_in_`,)
         Names of the columns, where the table was a DataFrame whose column names are all
         strings.
 

@@ -103,13 +103,20 @@ def test_without_standardization_nothing_is_scaled(sequences):
 
 
 @pytest.mark.parametrize(
-    ("n_samples", "batch_size", "resolved"),
-    [(60, "auto", 8), (1280, "auto", 40), (4000, "auto", 64), (60, 13, 13)],
+    ("n_samples", "batch_size", "max_epochs"),
+    [(60, 16, 60), (1280, 40, 31), (4000, 64, 16), (20_000, 64, 10)],
 )
-def test_auto_batch_size_grows_with_the_data(n_samples, batch_size, resolved):
+def test_auto_means_larger_batches_and_fewer_epochs_for_more_data(
+    n_samples, batch_size, max_epochs
+):
+    class NoTraining(Callback):
+        def on_train_begin(self, net, **kwargs):
+            net.max_epochs, self.max_epochs_ = 0, net.max_epochs
+
     X = np.zeros((n_samples, 2, 1))
-    model = small(batch_size=batch_size, max_epochs=0).fit(X, X[:, 0, 0])
-    assert model.net_.batch_size == resolved
+    model = small(max_epochs="auto", callbacks=[NoTraining()]).fit(X, X[:, 0, 0])
+    assert model.net_.batch_size == batch_size
+    assert dict(model.net_.callbacks_)["NoTraining"].max_epochs_ == max_epochs
 
 
 @pytest.mark.parametrize("optimizer", ["adam", "adamw", "sgd", "rmsprop", torch.optim.NAdam])
@@ -340,7 +347,7 @@ def test_partial_fit_keeps_the_optimizer(sequences):
     X, y = sequences
     model = small().partial_fit(X, y).partial_fit(X, y)
     steps = {int(state["step"]) for state in model.net_.optimizer_.state.values()}
-    assert steps == {2 * 8}
+    assert steps == {2 * 4}
 
 
 def test_partial_fit_after_fit_trains_at_the_full_rate(sequences):
@@ -614,6 +621,8 @@ def test_verbose_0_is_silent(sequences, capsys):
         ("device", "meta"),
         ("device", 3),
         ("callbacks", 3),
+        ("callbacks", [print]),
+        ("optimizer", torch.optim.LBFGS),
         ("random_state", "seed"),
         ("verbose", -1),
     ],
@@ -629,6 +638,8 @@ def _shown(value):
         if isinstance(value, tuple)
         else None
     )
+    if value == [print]:
+        return "built-in function print"
     return str(value if bad is None else bad).replace("(", r"\(").replace(")", r"\)")
 
 

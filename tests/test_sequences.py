@@ -148,6 +148,7 @@ TARGET = np.arange(6.0)
         (with_value(GOOD, (1, 2, 0), 1e300), "X contains a value.*1e.300.*sample 1, step 2"),
         (np.full((6, 5), "a"), "strings"),
         (GOOD.astype(complex), "Complex data"),
+        (GOOD.astype("M8[s]"), r"X has dtype datetime64\[s\]"),
         ([["1", "b"]] * 6, "strings"),
     ],
 )
@@ -187,6 +188,7 @@ def test_sparse_x_is_refused():
         (np.array(list("abcdef")), "strings"),
         (np.array(list("abcdef"), dtype=object), "could not convert string to float"),
         (TARGET.astype(complex), "Complex data"),
+        (TARGET.astype("m8[s]"), r"y has dtype timedelta64\[s\]"),
     ],
 )
 def test_bad_y_is_refused_with_its_place(y, message):

@@ -1,0 +1,74 @@
+"""Configuration of the documentation."""
+
+import shutil
+from pathlib import Path
+
+import sklstm
+
+HERE = Path(__file__).parent
+
+project = "sklstm"
+author = "The sklstm developers"
+copyright = author
+release = version = sklstm.__version__
+
+extensions = [
+    "sphinx.ext.autodoc",
+    "sphinx.ext.autosummary",
+    "numpydoc",
+    "matplotlib.sphinxext.plot_directive",
+    "sphinx_gallery.gen_gallery",
+]
+templates_path = ["_templates"]
+exclude_patterns = ["_build"]
+default_role = "literal"
+highlight_language = "text"
+smartquotes = False
+
+autosummary_generate = True
+autodoc_typehints = "none"
+numpydoc_show_class_members = False
+
+plot_formats = ["svg"]
+plot_html_show_formats = False
+plot_html_show_source_link = False
+plot_rcparams = {"savefig.transparent": True, "svg.hashsalt": "sklstm"}
+plot_apply_rcparams = True
+
+# The gallery is built from a copy of the examples: there they may write files, and there
+# stands the heading of their index.
+gallery = HERE / "_build" / "examples"
+shutil.rmtree(gallery, ignore_errors=True)
+gallery.mkdir(parents=True)
+for source in sorted((HERE.parent / "examples").glob("*.py")):
+    shutil.copy(source, gallery)
+shutil.copy(HERE / "gallery_header.txt", gallery / "GALLERY_HEADER.rst")
+
+sphinx_gallery_conf = {
+    "examples_dirs": str(gallery.relative_to(HERE)),
+    "gallery_dirs": "auto_examples",
+    "backreferences_dir": "api/backreferences",
+    "doc_module": ("sklstm",),
+    "capture_repr": (),
+    "download_all_examples": False,
+    "show_signature": False,
+    "write_computation_times": False,
+}
+
+html_theme = "pydata_sphinx_theme"
+html_sidebars = {page.stem: [] for page in HERE.glob("*.rst")}
+html_title = f"sklstm {release}"
+html_static_path = ["_static"]
+html_css_files = ["custom.css"]
+html_show_sourcelink = False
+html_copy_source = False
+html_theme_options = {
+    "logo": {"text": "sklstm"},
+    "header_links_before_dropdown": 8,
+    "navbar_align": "left",
+    "navigation_with_keys": False,
+    "show_toc_level": 2,
+    "secondary_sidebar_items": ["page-toc"],
+    "footer_start": ["copyright"],
+    "footer_end": [],
+}
