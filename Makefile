@@ -8,7 +8,7 @@ demo: $(VENV)/examples.stamp  ## Tune the depth of a stacked LSTM on real data
 	MPLBACKEND=Agg $(BIN)/python examples/plot_tune_depth.py
 
 test: $(VENV)/test.stamp  ## Run the tests
-	$(BIN)/python -m pytest --numprocesses auto
+	$(BIN)/python -m pytest --numprocesses auto --dist worksteal
 
 lint: $(VENV)/dev.stamp  ## Check style and types
 	$(BIN)/ruff check .

@@ -463,9 +463,7 @@ class StackedLSTMRegressor(RegressorMixin, BaseEstimator):
         early_stopping: bool,
     ) -> StackedLSTMNet:
         """Make the skorch net of one fit."""
-        optimizer = (
-            OPTIMIZERS[self.optimizer] if isinstance(self.optimizer, str) else self.optimizer
-        )
+        optimizer = self._resolve_optimizer()
         options = {"fused": True} if optimizer in FUSED else {}
         callbacks = training_callbacks(
             lr_schedule=lr_schedule,
