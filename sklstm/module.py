@@ -10,6 +10,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+PRODUCTS = 2**22
+
 
 def per_layer(name: str, value: Any, n_layers: int) -> list[Any]:
     """One value a layer: a scalar repeated, or a sequence checked for its length."""
@@ -75,8 +77,9 @@ class Dense(nn.Linear):
     def forward(self, x: Tensor) -> Tensor:
         if self.training or not x.is_cpu:
             return super().forward(x)
-        y = (x.unsqueeze(-2) * self.weight).sum(dim=-1)
-        return y + self.bias
+        n_rows = max(4, PRODUCTS // self.weight.numel() // 4 * 4)
+        sums = [(rows.unsqueeze(-2) * self.weight).sum(dim=-1) for rows in x.split(n_rows)]
+        return torch.cat(sums) + self.bias
 
 
 class StackedLSTM(nn.Module):

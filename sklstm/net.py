@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import copy
 import math
+import threading
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -19,6 +21,7 @@ from torch.optim.lr_scheduler import OneCycleLR
 from torch.utils.data import Dataset
 from tqdm.auto import tqdm
 
+BLOCK = 2**22
 PREDICT_ROWS = 256
 ROWS = 4
 
@@ -34,6 +37,7 @@ OPTIMIZERS: dict[str, type[torch.optim.Optimizer]] = {
     "rmsprop": torch.optim.RMSprop,
 }
 Statistics = tuple[NDArray[np.float64], NDArray[np.float64]]
+_RNG_LOCK = threading.RLock()
 FUSED = (torch.optim.Adam, torch.optim.AdamW, torch.optim.SGD)
 
 
@@ -65,11 +69,11 @@ class SequenceDataset(Dataset[Any]):
     def __len__(self) -> int:
         return len(self.X)
 
-    def __getitem__(self, index: Any) -> tuple[Tensor, Any]:
-        targets: Any = _rows(self.y, index)
+    def __getitem__(self, index: Any) -> tuple[Any, Tensor]:
+        inputs: Any = _rows(self.X, index)
         if self.sample_weight is not None:
-            targets = targets, _rows(self.sample_weight, index)
-        return _rows(self.X, index), targets
+            inputs = {"x": inputs, "sample_weight": _rows(self.sample_weight, index)}
+        return inputs, _rows(self.y, index)
 
     def split(self, n_head: int) -> tuple[SequenceDataset, SequenceDataset]:
         """Return the first `n_head` samples and the rest, without a copy."""
@@ -90,19 +94,23 @@ def _rows(values: NDArray[Any], index: Any) -> Tensor:
 
 
 class Batches:
-    """Iterate over a dataset by slices, or by random rows drawn from torch's generator."""
+    """Iterate over a dataset by slices, or by random rows drawn from torch's generator.
+
+    Slices are made smaller where the sequences are large, to at most `BLOCK` numbers.
+    """
 
     def __init__(self, dataset: SequenceDataset, batch_size: int, shuffle: bool = False) -> None:
         self.dataset = dataset
-        self.batch_size = batch_size
         self.shuffle = shuffle
+        most = BLOCK // dataset.X[:1].size // ROWS * ROWS
+        self.batch_size = batch_size if shuffle else max(ROWS, min(batch_size, most))
 
     def __len__(self) -> int:
         return math.ceil(len(self.dataset) / self.batch_size)
 
-    def __iter__(self) -> Iterator[tuple[Tensor, Any]]:
+    def __iter__(self) -> Iterator[tuple[Any, Tensor]]:
         n_samples = len(self.dataset)
-        order = torch.randperm(n_samples).numpy() if self.shuffle else None
+        order = torch.randperm(n_samples, device="cpu").numpy() if self.shuffle else None
         for start in range(0, n_samples, self.batch_size):
             batch = slice(start, min(start + self.batch_size, n_samples))
             yield self.dataset[batch if order is None else order[batch]]
@@ -130,20 +138,20 @@ class TailSplit:
 class OneCycle(Callback):
     """Learning rate of one cycle: up to `lr` over the first 30 % of the steps, then to 0.
 
+    A single step is taken at `lr`.
+
     L. N. Smith and N. Topin, "Super-convergence", 2018 (arXiv:1708.07120).
     """
 
-    def on_train_begin(self, net: Any, **kwargs: Any) -> None:
+    def initialize(self) -> OneCycle:
         self.schedule_: OneCycleLR | None = None
+        return self
 
     def on_epoch_begin(self, net: Any, dataset_train: Any = None, **kwargs: Any) -> None:
-        if self.schedule_ is None:
-            n_batches = math.ceil(len(dataset_train) / net.batch_size)
+        n_steps = net.max_epochs * math.ceil(len(dataset_train) / net.batch_size)
+        if self.schedule_ is None and n_steps > 1:
             self.schedule_ = OneCycleLR(
-                net.optimizer_,
-                max_lr=net.lr,
-                total_steps=net.max_epochs * n_batches,
-                cycle_momentum=False,
+                net.optimizer_, max_lr=net.lr, total_steps=n_steps, cycle_momentum=False
             )
 
     def on_batch_end(self, net: Any, training: bool = False, **kwargs: Any) -> None:
@@ -152,7 +160,7 @@ class OneCycle(Callback):
             schedule.step()
 
     def on_train_end(self, net: Any, **kwargs: Any) -> None:
-        del self.schedule_
+        self.schedule_ = None
 
 
 class BestEpoch(Callback):
@@ -176,25 +184,36 @@ class BestEpoch(Callback):
         self.patience = patience
         self.tol = tol
 
-    def on_train_begin(self, net: Any, **kwargs: Any) -> None:
+    def initialize(self) -> BestEpoch:
         self.restore_ = self.patience is not None
         self.best_epoch_: int | None = None
         self.best_loss_ = math.inf
+        self.last_epoch_ = 0
         self.n_misses_ = 0
         self.weights_: list[Tensor] = []
+        return self
+
+    def on_train_begin(self, net: Any, **kwargs: Any) -> None:
+        self.initialize()
+        self.last_epoch_ = len(net.history)
+        if net.history:
+            self.weights_ = _copy_weights(net)
+
+    def on_epoch_begin(self, net: Any, **kwargs: Any) -> None:
+        if self.n_misses_ == self.patience:
+            del net.history[-1]
+            raise StopTraining
 
     def on_epoch_end(self, net: Any, **kwargs: Any) -> None:
         row = net.history[-1]
         losses = (row["train_loss"], row.get("valid_loss", 0.0))
         if not (all(map(math.isfinite, losses)) and net.weights_are_finite()):
             raise DivergedError
-        loss = row[self.monitor]
+        self.last_epoch_, loss = row["epoch"], row[self.monitor]
         self.n_misses_ = 0 if loss < self.best_loss_ - self.tol else self.n_misses_ + 1
         if loss < self.best_loss_:
-            self.best_loss_, self.best_epoch_ = loss, row["epoch"]
-            self.weights_ = [p.detach().clone() for p in net.module_.parameters()]
-        if self.n_misses_ == self.patience:
-            raise StopTraining
+            best = loss, row["epoch"], _copy_weights(net)
+            self.best_loss_, self.best_epoch_, self.weights_ = best
 
     def on_train_end(self, net: Any, **kwargs: Any) -> None:
         if self.restore_ and self.weights_:
@@ -202,6 +221,10 @@ class BestEpoch(Callback):
                 for parameter, best in zip(net.module_.parameters(), self.weights_, strict=True):
                     parameter.copy_(best)
         self.weights_ = []
+
+
+def _copy_weights(net: Any) -> list[Tensor]:
+    return [weights.detach().clone() for weights in net.module_.parameters()]
 
 
 class Progress(Callback):
@@ -285,7 +308,7 @@ class StackedLSTMNet(NeuralNetRegressor):
         self.seed = seed
 
     def initialize(self) -> StackedLSTMNet:
-        with _forked_rng(self.device):
+        with _own_rng(self.device):
             self._seed_epoch(0)
             super().initialize()
         return self
@@ -308,38 +331,64 @@ class StackedLSTMNet(NeuralNetRegressor):
     def resume_optimizer(self, other: StackedLSTMNet) -> None:
         """Go on with another net's optimizer state, if the optimizers are of one kind."""
         if type(self.optimizer_) is type(other.optimizer_):
-            state = other.optimizer_.state_dict()["state"]
+            state = copy.deepcopy(other.optimizer_.state_dict()["state"])
             self.optimizer_.load_state_dict({**self.optimizer_.state_dict(), "state": state})
 
-    def fit_loop(self, X: Any, y: Any = None, epochs: int | None = None, **kwargs: Any) -> Any:
-        with _forked_rng(self.device):
+    def partial_fit(self, X: Any, y: Any = None, classes: Any = None, **kwargs: Any) -> Any:
+        with _own_rng(self.device):
             try:
-                super().fit_loop(X, y, epochs, **kwargs)
-            except StopTraining:
-                pass
-            except (KeyboardInterrupt, DivergedError) as stop:
-                self._fall_back(stop)
+                super().partial_fit(X, y, classes, **kwargs)
+            except KeyboardInterrupt:
+                self.best_epoch.on_train_end(self)
+                _warn("Training was interrupted before or after its epochs.")
         return self
 
-    def _fall_back(self, stop: BaseException) -> None:
-        """Return to the best epoch so far, or say that there is none."""
-        best = dict(self.callbacks_)["best_epoch"]
-        best.restore_ = True
-        diverged = isinstance(stop, DivergedError)
-        what = "diverged" if diverged else "was interrupted"
-        what = f"Training {what} in epoch {len(self.history)}"
-        if self.history and "train_loss" not in self.history[-1]:
+    def fit_loop(self, X: Any, y: Any = None, epochs: int | None = None, **kwargs: Any) -> Any:
+        try:
+            super().fit_loop(X, y, epochs, **kwargs)
+        except StopTraining:
+            pass
+        except KeyboardInterrupt:
+            self._end_interrupted()
+        except DivergedError:
+            self._end_diverged()
+        return self
+
+    @property
+    def best_epoch(self) -> BestEpoch:
+        return dict(self.callbacks_)["best_epoch"]
+
+    def _end_interrupted(self) -> None:
+        best, epoch = self.best_epoch, len(self.history)
+        if best.last_epoch_ < epoch:
             del self.history[-1]
+        best.restore_ = True
         if best.best_epoch_ is not None:
             kept = f"the weights of epoch {best.best_epoch_} are kept"
-        elif not diverged and self.weights_are_finite():
+        elif best.weights_:
+            kept = "the weights that it went on from are kept"
+        elif self.weights_are_finite():
             kept = "no epoch was finished, the weights are kept as they were then"
         else:
-            raise ValueError(
-                f"{what}: a loss or a weight is not finite at lr={self.lr!r}. Lower lr, or "
-                "check X and y for extreme values."
-            )
-        warnings.warn(f"{what} (lr={self.lr!r}); {kept}.", ConvergenceWarning, stacklevel=2)
+            raise self._divergence_error(epoch)
+        _warn(f"Training was interrupted in epoch {epoch}; {kept}.")
+
+    def _end_diverged(self) -> None:
+        best, epoch = self.best_epoch, len(self.history)
+        if best.best_epoch_ is None:
+            raise self._divergence_error(epoch)
+        best.restore_ = True
+        self.initialize_optimizer()
+        _warn(
+            f"Training diverged in epoch {epoch} (lr={self.lr!r}); the weights of epoch "
+            f"{best.best_epoch_} are kept."
+        )
+
+    def _divergence_error(self, epoch: int) -> ValueError:
+        return ValueError(
+            f"Training diverged in epoch {epoch}: a loss or a weight is not finite at "
+            f"lr={self.lr!r}. Lower lr, or check X and y for extreme values."
+        )
 
     def on_epoch_begin(self, net: Any, **kwargs: Any) -> None:
         if self.history:
@@ -351,21 +400,19 @@ class StackedLSTMNet(NeuralNetRegressor):
         self.history.record("lr", self._lr())
 
     def infer(self, x: Any, **fit_params: Any) -> Tensor:
-        return super().infer(x, scaled=True, **fit_params)
+        return super().infer(_sequences_of(x), scaled=True, **fit_params)
 
     def get_loss(
-        self, y_pred: Tensor, y_true: Any, X: Any = None, training: bool = False
+        self, y_pred: Tensor, y_true: Tensor, X: Any = None, training: bool = False
     ) -> Tensor:
-        weighted = isinstance(y_true, (tuple, list))
-        targets, weight = y_true if weighted else (y_true, None)
-        loss = self.criterion_(y_pred, self.module_.scale(targets.to(y_pred.device)))
-        if weight is not None:
-            loss = loss.mean(dim=1) * weight.to(loss)
+        loss = self.criterion_(y_pred, self.module_.scale(y_true.to(y_pred.device)))
+        if isinstance(X, dict):
+            loss = loss.mean(dim=1) * X["sample_weight"].to(loss)
         return loss.mean()
 
-    def evaluation_step(self, batch: tuple[Tensor, Any], training: bool = False) -> Tensor:
+    def evaluation_step(self, batch: tuple[Any, Tensor], training: bool = False) -> Tensor:
         """Predict a batch, filled up to a multiple of `ROWS` so that its size changes no bit."""
-        x, targets = batch
+        x, targets = _sequences_of(batch[0]), batch[1]
         n_missing = -len(x) % ROWS
         filled = torch.cat([x, x[:1].expand(n_missing, -1, -1)])
         y = super().evaluation_step((filled, targets), training)
@@ -386,8 +433,22 @@ class StackedLSTMNet(NeuralNetRegressor):
                 torch.cuda.manual_seed(seed)
 
 
+def _sequences_of(inputs: Any) -> Any:
+    return inputs["x"] if isinstance(inputs, dict) else inputs
+
+
+def _warn(message: str) -> None:
+    warnings.warn(message, ConvergenceWarning, stacklevel=2)
+
+
 @contextmanager
-def _forked_rng(device: str) -> Iterator[None]:
+def _own_rng(device: str) -> Iterator[None]:
+    """Leave torch's global generators as they were, and other threads' fits alone."""
     cuda = torch.device(device).type == "cuda"
-    with torch.random.fork_rng(devices=[device] if cuda else []):
+    with (
+        _RNG_LOCK,
+        torch.random.fork_rng(devices=[device] if cuda else []),
+        torch.inference_mode(False),
+        torch.enable_grad(),
+    ):
         yield

@@ -399,6 +399,7 @@ class StackedLSTMRegressor(RegressorMixin, BaseEstimator):
         """
         check_is_fitted(self)
         sequences = as_sequences(self, X, n_timesteps=self.n_timesteps, reset=False)
+        self._check_n_timesteps(sequences.shape[2])
         y = self.net_.predict(sequences)
         if not np.isfinite(y).all():
             sample = int(np.argmin(np.isfinite(y).all(axis=1)))
@@ -449,9 +450,16 @@ class StackedLSTMRegressor(RegressorMixin, BaseEstimator):
     ) -> SequenceDataset:
         sequences = as_sequences(self, X, n_timesteps=self.n_timesteps, reset=reset)
         targets = as_targets(self, sequences, y)
-        if reset:
-            self._y_ndim, self._y_dtype = targets.ndim, targets.dtype
+        self._y_ndim, self._y_dtype = targets.ndim, targets.dtype
         return SequenceDataset(*drop_weightless(sequences, targets, sample_weight))
+
+    def _check_n_timesteps(self, n_features: int) -> None:
+        fitted = self.net_.get_params_for("module")["n_features"]
+        if n_features != fitted:
+            raise ValueError(
+                f"n_timesteps={self.n_timesteps} makes {n_features} features at each step, but "
+                f"{type(self).__name__} was fitted with {fitted}."
+            )
 
     def _build_net(
         self,

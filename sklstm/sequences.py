@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
@@ -52,21 +53,22 @@ def as_sequences(
             "n_timesteps, n_features), or 2: (n_samples, n_columns)."
         )
     _check_same_form(estimator, n_dims, reset)
-    checked = validate_data(
-        estimator,
-        X,
-        reset=reset,
-        allow_nd=True,
-        ensure_2d=n_dims != 3,
-        ensure_all_finite=False,
-        dtype="numeric",
-    )
+    with _naming("X"):
+        checked = validate_data(
+            estimator,
+            X,
+            reset=reset,
+            allow_nd=True,
+            ensure_2d=n_dims != 3,
+            ensure_all_finite=False,
+            dtype="numeric",
+        )
     sequences = (
         _steps_in_rows(checked, n_timesteps)
         if n_dims == 2
         else _check_sequences(estimator, checked, reset)
     )
-    _check_finite(checked, "X")
+    check_finite(checked, "X")
     return sequences
 
 
@@ -91,13 +93,14 @@ def as_targets(estimator: Any, X: NDArray[Any], y: ArrayLike | None) -> NDArray[
             f"y should be a 1d array, (n_samples,), or 2d, (n_samples, n_outputs); got shape "
             f"{np.shape(y)} instead."
         )
-    targets: NDArray[Any] = check_array(
-        y, ensure_2d=False, dtype="numeric", ensure_all_finite=False, input_name="y"
-    )
+    with _naming("y"):
+        targets: NDArray[Any] = check_array(
+            y, ensure_2d=False, dtype="numeric", ensure_all_finite=False, input_name="y"
+        )
     check_consistent_length(X, targets)
     if 0 in targets.shape:
         raise ValueError(f"y has no column: shape {targets.shape}.")
-    _check_finite(targets, "y")
+    check_finite(targets, "y")
     return targets
 
 
@@ -149,10 +152,39 @@ def mean_and_scale(
     return scaler.mean_, scaler.scale_
 
 
+def check_finite(values: NDArray[Any], name: str) -> None:
+    """Refuse what is not a real number within float32's range.
+
+    Raises
+    ------
+    ValueError
+        With the name of the array, the place and what stands there.
+    """
+    if values.dtype.kind not in "biuf":
+        raise ValueError(f"{name} has dtype {values.dtype}; expected real numbers.")
+    if values.dtype.kind != "f":
+        return
+    for block in _blocks(values):
+        chunk = values[block]
+        if not (float(chunk.min()) >= -LARGEST and float(chunk.max()) <= LARGEST):
+            _raise_not_finite(chunk, block.start, name)
+
+
 def prediction_dtype(X: NDArray[Any], y_dtype: np.dtype[Any]) -> np.dtype[Any]:
     """float64, unless both X and y are floats of single precision or below."""
     single = all(dtype.kind == "f" and dtype.itemsize <= 4 for dtype in (X.dtype, y_dtype))
     return np.dtype(np.float32 if single else np.float64)
+
+
+@contextmanager
+def _naming(name: str) -> Iterator[None]:
+    """Say which array the strings are in: scikit-learn's message does not."""
+    try:
+        yield
+    except ValueError as error:
+        if "string" not in str(error):
+            raise
+        raise ValueError(f"{name} must hold numbers: {error}") from error
 
 
 def _n_dims(values: Any) -> int:
@@ -195,17 +227,6 @@ def _check_sequences(estimator: Any, X: NDArray[Any], reset: bool) -> NDArray[An
             "input."
         )
     return X
-
-
-def _check_finite(values: NDArray[Any], name: str) -> None:
-    if values.dtype.kind not in "biuf":
-        raise ValueError(f"{name} has dtype {values.dtype}; expected real numbers.")
-    if values.dtype.kind != "f":
-        return
-    for block in _blocks(values):
-        chunk = values[block]
-        if not (float(chunk.min()) >= -LARGEST and float(chunk.max()) <= LARGEST):
-            _raise_not_finite(chunk, block.start, name)
 
 
 def _raise_not_finite(chunk: NDArray[Any], first_sample: int, name: str) -> None:

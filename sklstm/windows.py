@@ -12,6 +12,8 @@ from sklearn.base import BaseEstimator, TransformerMixin, _fit_context
 from sklearn.utils._param_validation import Interval, StrOptions
 from sklearn.utils.validation import validate_data
 
+from .sequences import check_finite
+
 
 class LagWindows(TransformerMixin, BaseEstimator):
     """Turn each row of a table into the window of rows that ends with it.
@@ -96,7 +98,7 @@ class LagWindows(TransformerMixin, BaseEstimator):
         Parameters
         ----------
         X : array-like of shape (n_rows, n_columns)
-            Table, one row a time step, oldest first.
+            Table, one row a time step, oldest first; finite numbers.
 
         Returns
         -------
@@ -109,6 +111,7 @@ class LagWindows(TransformerMixin, BaseEstimator):
             If the table is not as described, or `padding` is "error" and there is no
             history for the first row.
         """
+        self._validate_params()
         table = self._check_table(X, reset=False)
         padded = np.concatenate([self._rows_before(table), table])
         return sliding_window_view(padded, self.length, axis=0).transpose(0, 2, 1)
@@ -116,12 +119,15 @@ class LagWindows(TransformerMixin, BaseEstimator):
     def __sklearn_tags__(self) -> Any:
         tags = super().__sklearn_tags__()
         tags.requires_fit = False
-        tags.input_tags.allow_nan = False
         tags.transformer_tags.preserves_dtype = ["float64", "float32"]
         return tags
 
     def _check_table(self, X: ArrayLike, *, reset: bool) -> NDArray[Any]:
-        return validate_data(self, X, reset=reset, dtype=[np.float64, np.float32])
+        table = validate_data(
+            self, X, reset=reset, dtype=[np.float64, np.float32], ensure_all_finite=False
+        )
+        check_finite(table, "X")
+        return table
 
     def _rows_before(self, table: NDArray[Any]) -> NDArray[Any]:
         n_missing = self.length - 1

@@ -130,6 +130,14 @@ def test_dtype_is_that_of_the_weights():
     assert module(X).dtype == torch.float64
 
 
+def test_a_large_head_predicts_in_blocks_of_rows_with_the_same_bits(monkeypatch):
+    module = StackedLSTM(3, n_outputs=4, units=8).eval()
+    x = X.repeat(8, 1, 1)
+    whole = module(x)
+    monkeypatch.setattr("sklstm.module.PRODUCTS", 12 * 32)
+    assert torch.equal(module(x), whole)
+
+
 @pytest.mark.parametrize("training", [False, True])
 def test_head_gives_the_gradient_of_a_linear_layer(training):
     module = StackedLSTM(3, units=8, n_outputs=2).train(training)

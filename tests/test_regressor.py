@@ -1,6 +1,7 @@
 import copy
 import io
 import pickle
+import tracemalloc
 
 import cloudpickle
 import joblib
@@ -363,6 +364,43 @@ def test_partial_fit_and_fit_shuffle_each_epoch_anew(sequences):
     assert np.array_equal(once.predict(X), twice.predict(X))
 
 
+def test_a_failing_partial_fit_leaves_the_optimizer_as_it_was(sequences):
+    X, y = sequences
+
+    class Fails(Callback):
+        def on_epoch_end(self, net, **kwargs):
+            raise RuntimeError("from a callback")
+
+    model = small().partial_fit(X, y)
+    untouched = copy.deepcopy(model)
+    with pytest.raises(RuntimeError, match="from a callback"):
+        model.set_params(callbacks=[Fails()]).partial_fit(X, y)
+    model.set_params(callbacks=None).partial_fit(X, y)
+    assert np.array_equal(model.predict(X), untouched.partial_fit(X, y).predict(X))
+
+
+def test_predictions_take_the_form_of_the_last_y(sequences):
+    X, y = sequences
+    model = small(warm_start=True).fit(X, y)
+    assert model.fit(X, y[:, None]).predict(X).shape == (60, 1)
+    assert model.partial_fit(X, y).predict(X).shape == (60,)
+
+
+def test_one_step_of_one_cycle_is_a_step(sequences):
+    X, y = sequences
+    model = small(max_epochs=0).fit(X, y)
+    start = model.predict(X)
+    model.set_params(max_epochs=1, batch_size=60, warm_start=True).fit(X, y)
+    assert np.abs(model.predict(X) - start).max() > 1e-3
+
+
+def test_another_n_timesteps_after_fit_is_refused(sequences):
+    X, y = sequences
+    model = small(n_timesteps=7).fit(X.reshape(60, 21), y)
+    with pytest.raises(ValueError, match=r"n_timesteps=3 makes 7 features.*fitted with 3"):
+        model.set_params(n_timesteps=3).predict(X.reshape(60, 21))
+
+
 # copies
 
 
@@ -430,6 +468,17 @@ def test_divergence_later_returns_to_the_best_epoch(sequences):
     assert np.array_equal(model.predict(X), best.predict(X))
 
 
+@pytest.mark.parametrize("optimizer", ["adam", "rmsprop"])
+def test_a_model_that_diverged_can_go_on(optimizer, sequences):
+    X, y = sequences
+    params = {"lr_schedule": "constant", "max_epochs": 9, "optimizer": optimizer}
+    model = small(**params, callbacks=[AtEpoch(4, spoil_weights)])
+    with pytest.warns(ConvergenceWarning, match="diverged"):
+        model.fit(X, y)
+    model.set_params(callbacks=None).partial_fit(X, y)
+    assert np.isfinite(model.loss_curve_[-1])
+
+
 def test_a_failing_fit_leaves_the_estimator_as_it_was(sequences):
     X, y = sequences
 
@@ -472,6 +521,36 @@ def test_an_interrupt_in_the_middle_of_the_first_epoch_leaves_a_fitted_model(seq
     assert model.best_epoch_ is None
 
 
+def test_an_interrupted_warm_start_returns_to_where_it_started(sequences):
+    X, y = sequences
+
+    class AtOnce(Callback):
+        def on_batch_end(self, net, **kwargs):
+            if len(net.history[-1]["batches"]) == 2:
+                raise KeyboardInterrupt
+
+    model = small(warm_start=True).fit(X, y)
+    before = model.predict(X)
+    model.set_params(callbacks=[AtOnce()], lr=0.5)
+    with pytest.warns(ConvergenceWarning, match="went on from"):
+        model.fit(X, y)
+    assert np.array_equal(model.predict(X), before)
+    assert model.n_iter_ == len(model.loss_curve_) == 3
+
+
+def test_an_interrupt_after_the_last_epoch_keeps_the_fit(sequences):
+    X, y = sequences
+
+    class AtTheEnd(Callback):
+        def on_train_end(self, net, **kwargs):
+            raise KeyboardInterrupt
+
+    model = small(callbacks=[AtTheEnd()])
+    with pytest.warns(ConvergenceWarning, match="interrupted before or after its epochs"):
+        model.fit(X, y)
+    assert np.array_equal(model.predict(X), small().fit(X, y).predict(X))
+
+
 def test_predictions_are_never_nan():
     X = np.random.default_rng(0).normal(size=(8, 3, 500))
     model = small(standardize=False, max_epochs=0).fit(X, np.zeros(8))
@@ -488,6 +567,27 @@ def test_predictions_are_never_nan():
 def test_a_constant_target_is_predicted(y):
     X = np.random.default_rng(0).normal(size=(20, 3, 2))
     np.testing.assert_allclose(small().fit(X, y).predict(X), y, rtol=1e-6, atol=1)
+
+
+def test_fit_in_inference_mode_is_the_same_fit(sequences):
+    X, y = sequences
+    with torch.inference_mode():
+        inside = small().fit(X, y).predict(X)
+    assert np.array_equal(inside, small().fit(X, y).predict(X))
+
+
+def test_fits_in_threads_are_the_fits_of_one_thread(sequences):
+    X, y = sequences
+    before = torch.get_rng_state()
+    scores = [
+        joblib.Parallel(n_jobs=n_jobs, backend="threading")(
+            joblib.delayed(lambda units: small(units=units, dropout=0.3).fit(X, y).score(X, y))(u)
+            for u in (4, 5, 6, 7)
+        )
+        for n_jobs in (1, 4)
+    ]
+    assert scores[0] == scores[1]
+    assert torch.equal(torch.get_rng_state(), before)
 
 
 # weights
@@ -547,6 +647,28 @@ def test_callbacks_see_the_units_of_the_target(sequences):
     model = small(early_stopping=True, callbacks=[scoring], max_epochs=2).fit(X, 1000 * y)
     assert model.history_[-1]["mae"] < -100
     assert not hasattr(scoring, "best_score_")
+
+
+@pytest.mark.parametrize("weight", [None, np.linspace(0.5, 1.5, 60)], ids=["plain", "weighted"])
+@pytest.mark.parametrize("on_train", [False, True])
+def test_scoring_callbacks_work(on_train, weight, sequences):
+    X, y = sequences
+    scoring = EpochScoring("neg_mean_absolute_error", on_train=on_train, name="mae")
+    model = small(early_stopping=True, callbacks=[scoring]).fit(X, y, sample_weight=weight)
+    assert all(np.isfinite(row["mae"]) for row in model.history_)
+
+
+def test_callbacks_and_table_see_the_epoch_that_stops_the_fit(sequences, capsys):
+    class Notes(Callback):
+        def on_epoch_end(self, net, **kwargs):
+            net.history.record("noted", 1)
+
+    model = small(
+        early_stopping=True, max_epochs=30, n_iter_no_change=2, tol=1e6, verbose=2
+    ).set_params(callbacks=[Notes()])
+    model.fit(*sequences)
+    assert [row["noted"] for row in model.history_] == [1, 1, 1]
+    assert capsys.readouterr().out.strip().splitlines()[-1].split()[0] == "3"
 
 
 def test_module_predicts_like_the_estimator(sequences):
@@ -670,3 +792,23 @@ def test_a_model_trained_on_cuda_unpickles_without_it(monkeypatch, sequences):
         restored = pickle.loads(pickled)
     assert torch.device(restored.net_.device).type == "cpu"
     assert np.array_equal(restored.predict(X), expected)
+
+
+def test_fit_and_predict_do_not_copy_x():
+    X = np.broadcast_to(np.random.default_rng(0).normal(size=(1, 100, 2)), (80_000, 100, 2))
+    small(max_epochs=0).fit(X[:10], np.arange(10.0)).predict(X[:10])
+    tracemalloc.start()
+    model = small(max_epochs=0).fit(X, np.arange(80_000.0))
+    model.predict(X[:2000])
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < X.nbytes / 2
+
+
+def test_predictions_are_made_in_blocks(sequences):
+    X, y = sequences
+    model = small(max_epochs=0).fit(X, y)
+    sizes = []
+    model.module_.register_forward_pre_hook(lambda _, args: sizes.append(len(args[0])))
+    model.predict(np.repeat(X, 10, axis=0))
+    assert sizes == [256, 256, 88]

@@ -70,7 +70,10 @@ def test_it_needs_no_fit():
     ("table", "message"),
     [
         (TABLE[:, 0], "1D array"),
-        (np.where(TABLE > 2, np.nan, TABLE), "NaN"),
+        (
+            np.where(np.arange(40)[:, None] < [40, 9, 40], TABLE, np.nan),
+            "NaN at sample 9, column 1",
+        ),
         (TABLE[:0], "0 sample"),
         (np.zeros((4, 2, 2)), "dim 3"),
     ],
@@ -85,6 +88,8 @@ def test_a_bad_parameter_is_refused_by_name(params):
     (name,) = params
     with pytest.raises(ValueError, match=f"'{name}' parameter"):
         LagWindows(**params).fit(TABLE)
+    with pytest.raises(ValueError, match=f"'{name}' parameter"):
+        LagWindows(**params).transform(TABLE)
 
 
 def test_another_number_of_columns_is_refused():
