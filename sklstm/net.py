@@ -397,7 +397,7 @@ class StackedLSTMNet(NeuralNetRegressor):
         self._seed_epoch(len(self.history))
 
     def on_epoch_end(self, net: Any, **kwargs: Any) -> None:
-        self.history.record("lr", self._lr())
+        self.history.record("lr", float(self.optimizer_.param_groups[0]["lr"]))
 
     def infer(self, x: Any, **fit_params: Any) -> Tensor:
         return super().infer(_sequences_of(x), scaled=True, **fit_params)
@@ -417,9 +417,6 @@ class StackedLSTMNet(NeuralNetRegressor):
         filled = torch.cat([x, x[:1].expand(n_missing, -1, -1)])
         y = super().evaluation_step((filled, targets), training)
         return self.module_.unscale(y)[: len(x)]
-
-    def _lr(self) -> float:
-        return float(self.optimizer_.param_groups[0]["lr"])
 
     def weights_are_finite(self) -> bool:
         return all(bool(p.isfinite().all()) for p in self.module_.parameters())

@@ -425,7 +425,7 @@ class StackedLSTMRegressor(RegressorMixin, BaseEstimator):
 
     @property
     def best_epoch_(self) -> int | None:
-        return dict(self.net_.callbacks_)["best_epoch"].best_epoch_
+        return self.net_.best_epoch.best_epoch_
 
     @property
     def loss_curve_(self) -> list[float]:
@@ -454,7 +454,7 @@ class StackedLSTMRegressor(RegressorMixin, BaseEstimator):
         return SequenceDataset(*drop_weightless(sequences, targets, sample_weight))
 
     def _check_n_timesteps(self, n_features: int) -> None:
-        fitted = self.net_.get_params_for("module")["n_features"]
+        fitted = self.module_.layers[0].input_size
         if n_features != fitted:
             raise ValueError(
                 f"n_timesteps={self.n_timesteps} makes {n_features} features at each step, but "
@@ -472,7 +472,7 @@ class StackedLSTMRegressor(RegressorMixin, BaseEstimator):
     ) -> StackedLSTMNet:
         """Make the skorch net of one fit."""
         optimizer = self._resolve_optimizer()
-        options = {"fused": True} if optimizer in FUSED else {}
+        fused = {"optimizer__fused": True} if optimizer in FUSED else {}
         callbacks = training_callbacks(
             lr_schedule=lr_schedule,
             clip_norm=self.clip_norm,
@@ -509,7 +509,7 @@ class StackedLSTMRegressor(RegressorMixin, BaseEstimator):
             device=resolve_device(self.device),
             verbose=max(0, int(self.verbose) - 1),
             seed=self._draw_seed() if start is None else start.seed,
-            **{f"optimizer__{name}": value for name, value in options.items()},
+            **fused,
         )
 
     def _resolve_optimizer(self) -> Any:
