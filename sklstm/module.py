@@ -1,9 +1,10 @@
-"""The stacked LSTM itself, a torch module: LSTM layers, dropout, Dense head, scaling."""
+"""The stacked LSTM itself, a torch module: LSTM layers, pooling, Dense head, scaling."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from itertools import pairwise
+from math import prod
 from numbers import Integral, Real
 from typing import Any
 
@@ -11,6 +12,7 @@ import torch
 from torch import Tensor, nn
 
 PRODUCTS = 2**22
+POOLINGS = ("last", "mean", "max", "concat")
 
 
 def per_layer(name: str, value: Any, n_layers: int) -> list[Any]:
@@ -78,8 +80,54 @@ class Dense(nn.Linear):
         if self.training or not x.is_cpu:
             return super().forward(x)
         n_rows = max(4, PRODUCTS // self.weight.numel() // 4 * 4)
-        sums = [(rows.unsqueeze(-2) * self.weight).sum(dim=-1) for rows in x.split(n_rows)]
-        return torch.cat(sums) + self.bias
+        sums = [
+            (rows.unsqueeze(-2) * self.weight).sum(dim=-1)
+            for rows in x.reshape(-1, self.in_features).split(n_rows)
+        ]
+        return (torch.cat(sums) + self.bias).reshape(*x.shape[:-1], self.out_features)
+
+
+class Bidirectional(nn.Module):
+    """Two LSTM layers, one of which reads each sequence from its own last step backwards.
+
+    Two of them, because a single bidirectional ``nn.LSTM`` would start in the padding.
+    """
+
+    def __init__(self, width: int, units: int, dtype: torch.dtype | None = None) -> None:
+        super().__init__()
+        self.forward_layer = nn.LSTM(width, units, batch_first=True, dtype=dtype)
+        self.backward_layer = nn.LSTM(width, units, batch_first=True, dtype=dtype)
+
+    def forward(self, x: Tensor, lengths: Tensor | None = None) -> Tensor:
+        backward = self.backward_layer(_reverse(x, lengths))[0]
+        return torch.cat([self.forward_layer(x)[0], _reverse(backward, lengths)], dim=-1)
+
+
+def _reverse(x: Tensor, lengths: Tensor | None) -> Tensor:
+    if lengths is None:
+        return x.flip(1)
+    steps = torch.arange(x.shape[1], device=x.device)
+    mirrored = lengths.unsqueeze(1) - 1 - steps
+    return x.take_along_dim(torch.where(mirrored < 0, steps, mirrored).unsqueeze(2), dim=1)
+
+
+def _at_end(sequence: Tensor, lengths: Tensor | None) -> Tensor:
+    if lengths is None:
+        return sequence[:, -1]
+    return sequence.take_along_dim((lengths - 1).view(-1, 1, 1), dim=1)[:, 0]
+
+
+def _mean(sequence: Tensor, lengths: Tensor | None) -> Tensor:
+    """Mean over the steps, added up one by one: padding changes no bit of it."""
+    n_steps = sequence.shape[1] if lengths is None else lengths.unsqueeze(1)
+    return _at_end(sequence.cumsum(1), lengths) / n_steps
+
+
+def _max(sequence: Tensor, lengths: Tensor | None) -> Tensor:
+    if lengths is not None:
+        padding = torch.arange(sequence.shape[1], device=lengths.device) >= lengths.unsqueeze(1)
+        sequence = sequence.masked_fill(padding.unsqueeze(2), -torch.inf)
+    return sequence.amax(1)
 
 
 class StackedLSTM(nn.Module):
@@ -97,8 +145,8 @@ class StackedLSTM(nn.Module):
         Features at each time step.
 
     n_outputs : int or None, default=1
-        Outputs of the Dense head. `None` leaves the head away: the final output of the
-        top layer is the output of the model.
+        Outputs of the Dense head. `None` leaves the head away: what the top layer puts
+        out is the output of the model.
 
     n_layers : int, default=2
         Number of LSTM layers.
@@ -115,8 +163,19 @@ class StackedLSTM(nn.Module):
         two outputs. The final output is then what each direction holds after its own
         last step.
 
+    pooling : {"last", "mean", "max", "concat"}, default="last"
+        How the top layer's outputs become one vector: the final one, their mean or
+        maximum over the steps of the sequence, or these three one after another [2]_.
+        Not used with `return_sequences`.
+
     head_units : sequence of int, default=()
         Sizes of hidden Dense layers (ReLU) before the linear output.
+
+    return_sequences : bool, default=False
+        Whether to answer at each time step, with the same head, instead of once.
+
+    n_quantiles : int or None, default=None
+        Values for each output, sorted, on a last axis of their own.
 
     standardize : bool, default=False
         Whether to scale inputs and outputs by statistics kept as buffers, which are the
@@ -127,8 +186,9 @@ class StackedLSTM(nn.Module):
 
     Attributes
     ----------
-    layers : torch.nn.ModuleList of torch.nn.LSTM
-        The layers, bottom first.
+    layers : torch.nn.ModuleList
+        The layers, bottom first: ``nn.LSTM``, or, if `bidirectional`, a pair of them,
+        `forward_layer` and `backward_layer`.
 
     head : torch.nn.Module
         The Dense head.
@@ -146,6 +206,8 @@ class StackedLSTM(nn.Module):
     .. [1] S. Hochreiter and J. Schmidhuber, "Long short-term memory", Neural Computation
        9(8), 1997; stacked as in A. Graves, A.-r. Mohamed and G. Hinton, "Speech
        recognition with deep recurrent neural networks", ICASSP 2013.
+    .. [2] J. Howard and S. Ruder, "Universal language model fine-tuning for text
+       classification", ACL 2018 (there called concat pooling).
 
     Examples
     --------
@@ -165,7 +227,10 @@ class StackedLSTM(nn.Module):
         units: int | Sequence[int] = 64,
         dropout: float | Sequence[float] = 0.0,
         bidirectional: bool = False,
+        pooling: str = "last",
         head_units: Sequence[int] = (),
+        return_sequences: bool = False,
+        n_quantiles: int | None = None,
         standardize: bool = False,
         dtype: torch.dtype | None = None,
     ) -> None:
@@ -173,30 +238,49 @@ class StackedLSTM(nn.Module):
         (n_features,) = _counts("n_features", [n_features])
         (n_layers,) = _counts("n_layers", [n_layers])
         outputs = _counts("n_outputs", [] if n_outputs is None else [n_outputs])
+        quantiles = _counts("n_quantiles", [] if n_quantiles is None else [n_quantiles])
         hidden = _counts("head_units", head_units)
-        if hidden and not outputs:
-            raise ValueError(f"head_units={head_units!r} needs a head: set n_outputs.")
+        if (hidden or quantiles) and not outputs:
+            raise ValueError(
+                f"head_units={head_units!r} and n_quantiles={n_quantiles!r} need a head: set "
+                "n_outputs."
+            )
+        if pooling not in POOLINGS:
+            raise ValueError(f"pooling must be one of {POOLINGS}, got {pooling!r}.")
         cells = _counts("units", per_layer("units", units, n_layers))
         rates = _rates("dropout", per_layer("dropout", dropout, n_layers))
 
+        self.n_features = n_features
+        self.bidirectional = bidirectional
+        self.pooling = pooling
+        self.return_sequences = return_sequences
+        self.n_quantiles = n_quantiles
         directions = 2 if bidirectional else 1
         widths = [n_features, *(directions * n_cells for n_cells in cells)]
         self.layers = nn.ModuleList(
-            nn.LSTM(width, n_cells, batch_first=True, bidirectional=bidirectional, dtype=dtype)
+            Bidirectional(width, n_cells, dtype)
+            if bidirectional
+            else nn.LSTM(width, n_cells, batch_first=True, dtype=dtype)
             for width, n_cells in zip(widths, cells, strict=False)
         )
         self.dropouts = nn.ModuleList(nn.Dropout(rate) for rate in rates)
-        self.head = _dense_head([widths[-1], *hidden], outputs, dtype)
+        pooled = widths[-1] * (3 if pooling == "concat" and not return_sequences else 1)
+        answers = [prod([*outputs, *quantiles])] if outputs else []
+        self.head = _dense_head([pooled, *hidden], answers, dtype)
         self.input_scaler = Standardize(n_features) if standardize else None
-        self.output_scaler = Standardize([widths[-1], *outputs][-1]) if standardize else None
+        self.output_scaler = Standardize([pooled, *outputs][-1]) if standardize else None
 
-    def forward(self, x: Tensor, scaled: bool = False) -> Tensor:
-        """Predict one row for each sequence.
+    def forward(self, x: Tensor, lengths: Tensor | None = None, scaled: bool = False) -> Tensor:
+        """Predict one row for each sequence, or for each step of it.
 
         Parameters
         ----------
         x : torch.Tensor of shape (batch, n_timesteps, n_features)
-            Sequences, unscaled.
+            Sequences, unscaled, padded on the right with anything finite.
+
+        lengths : torch.Tensor of shape (batch,), default=None
+            Steps of each sequence, an integer from 1 to `n_timesteps`; `None` if no
+            sequence is padded.
 
         scaled : bool, default=False
             Whether to answer in the standardized units that training works in, rather
@@ -204,14 +288,18 @@ class StackedLSTM(nn.Module):
 
         Returns
         -------
-        torch.Tensor of shape (batch, n_outputs)
+        torch.Tensor of shape (batch, [n_timesteps,] n_outputs[, n_quantiles])
             Predictions; float64 where statistics are applied, else of the weights' type.
+            What stands in the padding means nothing.
         """
         sequence = self.scale_inputs(x)
         for layer, dropout in zip(self.layers[:-1], self.dropouts[:-1], strict=True):
-            sequence = dropout(layer(sequence)[0])
-        _, (final, _) = self.layers[-1](sequence)
-        y = self.head(self.dropouts[-1](final.transpose(0, 1).flatten(1)))
+            sequence = dropout(_run(layer, sequence, lengths))
+        sequence = _run(self.layers[-1], sequence, lengths)
+        top = sequence if self.return_sequences else self._pool(sequence, lengths)
+        y = self.head(self.dropouts[-1](top))
+        if self.n_quantiles is not None:
+            y = y.unflatten(-1, (-1, self.n_quantiles)).sort(dim=-1).values
         return y if scaled else self.unscale(y)
 
     def scale_inputs(self, x: Tensor) -> Tensor:
@@ -228,12 +316,37 @@ class StackedLSTM(nn.Module):
 
     def unscale(self, y: Tensor) -> Tensor:
         """Bring scaled outputs back to the units of the target."""
-        return y if self.output_scaler is None else self.output_scaler.inverse(y)
+        if self.output_scaler is None:
+            return y
+        if self.n_quantiles is None:
+            return self.output_scaler.inverse(y)
+        return self.output_scaler.inverse(y.mT).mT
+
+    def _pool(self, sequence: Tensor, lengths: Tensor | None) -> Tensor:
+        if self.pooling == "mean":
+            return _mean(sequence, lengths)
+        if self.pooling == "max":
+            return _max(sequence, lengths)
+        final = self._final(sequence, lengths)
+        if self.pooling == "last":
+            return final
+        return torch.cat([final, _mean(sequence, lengths), _max(sequence, lengths)], dim=-1)
+
+    def _final(self, sequence: Tensor, lengths: Tensor | None) -> Tensor:
+        if not self.bidirectional:
+            return _at_end(sequence, lengths)
+        forward, backward = sequence.chunk(2, dim=-1)
+        return torch.cat([_at_end(forward, lengths), backward[:, 0]], dim=-1)
 
     def _weights_dtype(self) -> torch.dtype:
-        weights = self.layers[0].weight_ih_l0
-        assert isinstance(weights, Tensor)
-        return weights.dtype
+        return next(self.layers.parameters()).dtype
+
+
+def _run(layer: nn.Module, sequence: Tensor, lengths: Tensor | None) -> Tensor:
+    if isinstance(layer, Bidirectional):
+        return layer(sequence, lengths)
+    outputs: Tensor = layer(sequence)[0]
+    return outputs
 
 
 def _dense_head(widths: list[int], outputs: list[int], dtype: torch.dtype | None) -> nn.Sequential:

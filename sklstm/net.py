@@ -6,7 +6,7 @@ import copy
 import math
 import threading
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -21,14 +21,40 @@ from torch.optim.lr_scheduler import OneCycleLR
 from torch.utils.data import Dataset
 from tqdm.auto import tqdm
 
+from .sequences import Sequences, ranges
+from .targets import n_labels
+
 BLOCK = 2**22
+POOL = 32
 PREDICT_ROWS = 256
 ROWS = 4
+
+
+class PinballLoss(nn.Module):
+    """Pinball loss of one quantile, or the mean of those of quantiles on a last axis.
+
+    R. Koenker and G. Bassett, "Regression quantiles", Econometrica 46(1), 1978.
+    """
+
+    quantiles: Tensor
+
+    def __init__(self, quantiles: float | Sequence[float], reduction: str = "none") -> None:
+        super().__init__()
+        self.register_buffer("quantiles", torch.tensor(quantiles))
+
+    def forward(self, y_pred: Tensor, y_true: Tensor) -> Tensor:
+        if self.quantiles.ndim:
+            y_true = y_true.unsqueeze(-1)
+        error = y_true - y_pred
+        loss = torch.maximum(self.quantiles * error, (self.quantiles - 1) * error)
+        return loss.mean(dim=-1) if self.quantiles.ndim else loss
+
 
 LOSSES: dict[str, type[nn.Module]] = {
     "squared_error": nn.MSELoss,
     "absolute_error": nn.L1Loss,
     "huber": nn.HuberLoss,
+    "quantile": PinballLoss,
 }
 OPTIMIZERS: dict[str, type[torch.optim.Optimizer]] = {
     "adam": torch.optim.Adam,
@@ -46,11 +72,11 @@ class SequenceDataset(Dataset[Any]):
 
     Parameters
     ----------
-    X : ndarray of shape (n_samples, n_timesteps, n_features)
-        Any dtype, strides and storage: only the rows of a batch are ever read.
+    X : Sequences
+        Inputs.
 
-    y : ndarray of shape (n_samples, n_outputs), default=None
-        Targets, unscaled.
+    y : Sequences, default=None
+        Targets, unscaled: one step a sample, or as many as X has; NaN is no label.
 
     sample_weight : ndarray of shape (n_samples,), default=None
         Weights; only their ratios matter.
@@ -58,62 +84,111 @@ class SequenceDataset(Dataset[Any]):
 
     def __init__(
         self,
-        X: NDArray[Any],
-        y: NDArray[Any] | None = None,
+        X: Sequences,
+        y: Sequences | None = None,
         sample_weight: NDArray[np.float64] | None = None,
     ) -> None:
         self.X = X
-        self.y = np.empty((len(X), 0)) if y is None else y.reshape(len(y), -1)
-        self.sample_weight = None if sample_weight is None else sample_weight / sample_weight.mean()
+        self.y = Sequences.equal(np.empty((len(X), 1, 0))) if y is None else y
+        self.sample_weight = sample_weight
+        self.label_weight = None if y is None else _label_weight(y, sample_weight)
 
     def __len__(self) -> int:
         return len(self.X)
 
-    def __getitem__(self, index: Any) -> tuple[Any, Tensor]:
-        inputs: Any = _rows(self.X, index)
-        if self.sample_weight is not None:
-            inputs = {"x": inputs, "sample_weight": _rows(self.sample_weight, index)}
-        return inputs, _rows(self.y, index)
+    def __getitem__(self, index: Any) -> tuple[dict[str, Tensor], Tensor]:
+        X = self.X[index]
+        inputs = {"x": _tensor(X.padded())}
+        if not X.are_equal:
+            inputs["lengths"] = torch.from_numpy(X.lengths)
+        if self.label_weight is not None:
+            inputs["label_weight"] = _tensor(self.label_weight[index])
+        return inputs, _targets(self.y[index])
 
     def split(self, n_head: int) -> tuple[SequenceDataset, SequenceDataset]:
-        """Return the first `n_head` samples and the rest, without a copy."""
-        return self._part(slice(None, n_head)), self._part(slice(n_head, None))
+        """Return the first `n_head` samples, and the rest in the order of their lengths."""
+        rest = n_head + np.argsort(self.X.lengths[n_head:], kind="stable")
+        return self._part(slice(None, n_head)), self._part(rest)
 
-    def _part(self, part: slice) -> SequenceDataset:
-        return SequenceDataset(
-            self.X[part],
-            self.y[part],
-            None if self.sample_weight is None else self.sample_weight[part],
-        )
+    def _part(self, part: Any) -> SequenceDataset:
+        weight = None if self.sample_weight is None else self.sample_weight[part]
+        return SequenceDataset(self.X[part], self.y[part], weight)
 
 
-def _rows(values: NDArray[Any], index: Any) -> Tensor:
+def _label_weight(
+    y: Sequences, sample_weight: NDArray[np.float64] | None
+) -> NDArray[np.float64] | None:
+    """Weigh samples such that a batch's loss is their mean and each label counts the same.
+
+    `None` where a plain mean over the labels of a batch is that already.
+    """
+    counts = n_labels(y)
+    if sample_weight is None:
+        full = (counts == y.lengths[0] * y.n_features).all()
+        return None if full else np.full(len(y), 1 / counts.mean())
+    return sample_weight / (sample_weight * counts).mean()
+
+
+def _targets(y: Sequences) -> Tensor:
+    padded = y.padded()
+    if y.are_equal:
+        return _tensor(padded)
+    missing = np.arange(padded.shape[1]) >= y.lengths[:, np.newaxis]
+    return _tensor(padded).masked_fill(torch.from_numpy(missing).unsqueeze(2), torch.nan)
+
+
+def _tensor(values: NDArray[Any]) -> Tensor:
     single = values.dtype.kind == "f" and values.dtype.itemsize <= 4
-    dtype = np.float32 if single else np.float64
-    return torch.from_numpy(np.require(values[index], dtype, ["C", "W"]))
+    return torch.from_numpy(np.require(values, np.float32 if single else np.float64, ["C", "W"]))
 
 
 class Batches:
-    """Iterate over a dataset by slices, or by random rows drawn from torch's generator.
+    """Iterate over a dataset in its order, or at random as torch's generator draws.
 
-    Slices are made smaller where the sequences are large, to at most `BLOCK` numbers.
+    At random, sequences of unequal length share a batch with others of like length. In
+    order, batches are smaller where the sequences are long: at most `BLOCK` numbers.
     """
 
     def __init__(self, dataset: SequenceDataset, batch_size: int, shuffle: bool = False) -> None:
         self.dataset = dataset
+        self.batch_size = batch_size
         self.shuffle = shuffle
-        most = BLOCK // dataset.X[:1].size // ROWS * ROWS
-        self.batch_size = batch_size if shuffle else max(ROWS, min(batch_size, most))
-
-    def __len__(self) -> int:
-        return math.ceil(len(self.dataset) / self.batch_size)
 
     def __iter__(self) -> Iterator[tuple[Any, Tensor]]:
-        n_samples = len(self.dataset)
-        order = torch.randperm(n_samples, device="cpu").numpy() if self.shuffle else None
-        for start in range(0, n_samples, self.batch_size):
-            batch = slice(start, min(start + self.batch_size, n_samples))
-            yield self.dataset[batch if order is None else order[batch]]
+        for batch in self._shuffled() if self.shuffle else self._in_order():
+            yield self.dataset[batch]
+
+    def _in_order(self) -> Iterator[slice]:
+        X = self.dataset.X
+        for start in range(0, len(X), self.batch_size):
+            stop = min(start + self.batch_size, len(X))
+            row = int(X.lengths[start:stop].max()) * X.n_features
+            n_rows = max(ROWS, BLOCK // row // ROWS * ROWS)
+            for first in range(start, stop, n_rows):
+                yield slice(first, min(first + n_rows, stop))
+
+    def _shuffled(self) -> list[NDArray[np.intp]]:
+        lengths = self.dataset.X.lengths
+        order = torch.randperm(len(lengths), device="cpu").numpy()
+        if self.dataset.X.are_equal:
+            return np.split(order, range(self.batch_size, len(order), self.batch_size))
+        return _batches_of_like_length(order, lengths, self.batch_size)
+
+
+def _batches_of_like_length(
+    order: NDArray[np.intp], lengths: NDArray[np.intp], batch_size: int
+) -> list[NDArray[np.intp]]:
+    """Sort pools of an order by length, and cut them into batches, in an order of their own.
+
+    Which of the batches is the one that is not full is drawn, too.
+    """
+    pools = np.split(order, range(POOL * batch_size, len(order), POOL * batch_size))
+    order = np.concatenate([pool[np.argsort(lengths[pool], kind="stable")] for pool in pools])
+    n_batches = math.ceil(len(order) / batch_size)
+    sizes = np.full(n_batches, batch_size)
+    sizes[int(torch.randint(n_batches, (1,)))] -= n_batches * batch_size - len(order)
+    batches = np.split(order, np.cumsum(sizes)[:-1])
+    return [batches[i] for i in torch.randperm(n_batches).tolist()]
 
 
 class TailSplit:
@@ -399,24 +474,59 @@ class StackedLSTMNet(NeuralNetRegressor):
     def on_epoch_end(self, net: Any, **kwargs: Any) -> None:
         self.history.record("lr", float(self.optimizer_.param_groups[0]["lr"]))
 
+    def predict_in_order(self, X: Sequences) -> NDArray[Any]:
+        """Predict in batches of like length, and answer in the order of X.
+
+        Returns
+        -------
+        ndarray of shape (n_samples or steps, n_outputs[, n_quantiles])
+
+        Raises
+        ------
+        ValueError
+            If a prediction is not finite.
+        """
+        order = np.argsort(X.lengths, kind="stable")
+        counts = X.lengths if self.module_.return_sequences else np.ones_like(X.lengths)
+        by_length = self.predict(X[order])
+        y = np.empty_like(by_length)
+        y[ranges((np.cumsum(counts) - counts)[order], counts[order])] = by_length
+        finite = np.isfinite(y).reshape(len(y), -1).all(axis=1)
+        if not finite.all():
+            sample = int(np.repeat(np.arange(len(X)), counts)[finite.argmin()])
+            raise ValueError(f"X is too extreme for a finite prediction at sample {sample}.")
+        return y
+
     def infer(self, x: Any, **fit_params: Any) -> Tensor:
-        return super().infer(_sequences_of(x), scaled=True, **fit_params)
+        return super().infer(_module_inputs(x), scaled=True, **fit_params)
 
     def get_loss(
         self, y_pred: Tensor, y_true: Tensor, X: Any = None, training: bool = False
     ) -> Tensor:
-        loss = self.criterion_(y_pred, self.module_.scale(y_true.to(y_pred.device)))
-        if isinstance(X, dict):
-            loss = loss.mean(dim=1) * X["sample_weight"].to(loss)
-        return loss.mean()
+        target = self.module_.scale(y_true.to(y_pred.device))
+        if not self.module_.return_sequences:
+            target = target.squeeze(1)
+        loss = self.criterion_(y_pred, target.nan_to_num())
+        if "label_weight" not in X:
+            return loss.mean()
+        labelled = loss.masked_fill(target.isnan(), 0).flatten(1).sum(dim=1)
+        return (labelled * X["label_weight"].to(loss)).mean()
 
     def evaluation_step(self, batch: tuple[Any, Tensor], training: bool = False) -> Tensor:
-        """Predict a batch, filled up to a multiple of `ROWS` so that its size changes no bit."""
-        x, targets = _sequences_of(batch[0]), batch[1]
-        n_missing = -len(x) % ROWS
-        filled = torch.cat([x, x[:1].expand(n_missing, -1, -1)])
-        y = super().evaluation_step((filled, targets), training)
-        return self.module_.unscale(y)[: len(x)]
+        """Predict a batch, filled up to a multiple of `ROWS` so that its size changes no bit.
+
+        Predictions at each step are those of one sequence after the other.
+        """
+        inputs = _module_inputs(batch[0])
+        n_rows = len(inputs["x"])
+        filled = {name: _filled(values, -n_rows % ROWS) for name, values in inputs.items()}
+        y = self.module_.unscale(super().evaluation_step((filled, batch[1]), training))[:n_rows]
+        if not self.module_.return_sequences:
+            return y
+        if "lengths" not in inputs:
+            return y.flatten(0, 1)
+        steps = torch.arange(y.shape[1])
+        return y[(steps < inputs["lengths"].unsqueeze(1)).to(y.device)]
 
     def weights_are_finite(self) -> bool:
         return all(bool(p.isfinite().all()) for p in self.module_.parameters())
@@ -430,8 +540,12 @@ class StackedLSTMNet(NeuralNetRegressor):
                 torch.cuda.manual_seed(seed)
 
 
-def _sequences_of(inputs: Any) -> Any:
-    return inputs["x"] if isinstance(inputs, dict) else inputs
+def _module_inputs(batch: dict[str, Tensor]) -> dict[str, Tensor]:
+    return {name: values for name, values in batch.items() if name != "label_weight"}
+
+
+def _filled(values: Tensor, n_missing: int) -> Tensor:
+    return torch.cat([values, values[:1].expand(n_missing, *values.shape[1:])])
 
 
 def _warn(message: str) -> None:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
+from functools import partial
 from inspect import signature
 from numbers import Integral, Real
 from typing import Any, ClassVar
@@ -12,11 +13,12 @@ import numpy as np
 import torch
 from numpy.typing import ArrayLike, NDArray
 from sklearn.base import BaseEstimator, RegressorMixin, _fit_context, clone
+from sklearn.metrics import d2_pinball_score, r2_score
 from sklearn.utils import check_random_state
 from sklearn.utils._param_validation import Interval, StrOptions
 from sklearn.utils.validation import check_is_fitted
 
-from .module import StackedLSTM
+from .module import POOLINGS, StackedLSTM
 from .net import (
     FUSED,
     LOSSES,
@@ -29,7 +31,8 @@ from .net import (
     resolve_device,
     training_callbacks,
 )
-from .sequences import as_sequences, as_targets, drop_weightless, mean_and_scale, prediction_dtype
+from .sequences import Sequences, as_sequences, mean_and_scale
+from .targets import as_targets, drop_unused, mean_score
 
 PRECISIONS = {"float32": torch.float32, "float64": torch.float64}
 
@@ -209,10 +212,13 @@ class StackedLSTMRegressor(RegressorMixin, BaseEstimator):
         "units": [Interval(Integral, 1, None, closed="left"), "array-like"],
         "dropout": [Interval(Real, 0, 1, closed="left"), "array-like"],
         "bidirectional": ["boolean"],
+        "pooling": [StrOptions(set(POOLINGS))],
         "head_units": ["array-like"],
+        "return_sequences": ["boolean"],
         "n_timesteps": [Interval(Integral, 1, None, closed="left"), None],
         "standardize": ["boolean"],
         "loss": [StrOptions(set(LOSSES))],
+        "quantile": [Interval(Real, 0, 1, closed="neither"), "array-like"],
         "lr": [Interval(Real, 0, None, closed="neither")],
         "batch_size": [Interval(Integral, 1, None, closed="left"), StrOptions({"auto"})],
         "max_epochs": [Interval(Integral, 0, None, closed="left"), StrOptions({"auto"})],
@@ -239,10 +245,13 @@ class StackedLSTMRegressor(RegressorMixin, BaseEstimator):
         dropout: float | Sequence[float] = 0.0,
         *,
         bidirectional: bool = False,
+        pooling: str = "last",
         head_units: Sequence[int] = (),
+        return_sequences: bool = False,
         n_timesteps: int | None = None,
         standardize: bool = True,
         loss: str = "squared_error",
+        quantile: float | Sequence[float] = 0.5,
         lr: float = 0.01,
         batch_size: int | str = "auto",
         max_epochs: int | str = "auto",
@@ -265,10 +274,13 @@ class StackedLSTMRegressor(RegressorMixin, BaseEstimator):
         self.units = units
         self.dropout = dropout
         self.bidirectional = bidirectional
+        self.pooling = pooling
         self.head_units = head_units
+        self.return_sequences = return_sequences
         self.n_timesteps = n_timesteps
         self.standardize = standardize
         self.loss = loss
+        self.quantile = quantile
         self.lr = lr
         self.batch_size = batch_size
         self.max_epochs = max_epochs
@@ -398,14 +410,42 @@ class StackedLSTMRegressor(RegressorMixin, BaseEstimator):
             If X is not as described, or too extreme for a finite prediction.
         """
         check_is_fitted(self)
-        sequences = as_sequences(self, X, n_timesteps=self.n_timesteps, reset=False)
-        self._check_n_timesteps(sequences.shape[2])
-        y = self.net_.predict(sequences)
-        if not np.isfinite(y).all():
-            sample = int(np.argmin(np.isfinite(y).all(axis=1)))
-            raise ValueError(f"X is too extreme for a finite prediction at sample {sample}.")
-        shape = (-1,) if self._y_ndim == 1 else y.shape
-        return y.reshape(shape).astype(prediction_dtype(sequences, self._y_dtype), copy=False)
+        sequences = self._check_predict_input(X)
+        return self._y_form.restore(self.net_.predict_in_order(sequences), sequences)
+
+    def score(self, X: Any, y: Any, sample_weight: ArrayLike | None = None) -> float:
+        """Score predictions; 1 is perfect.
+
+        Parameters
+        ----------
+        X : array-like or list of array-like
+            Sequences, as in `predict`.
+
+        y : array-like or list of array-like
+            Targets, as in `fit`.
+
+        sample_weight : array-like of shape (n_samples,), default=None
+            Weights.
+
+        Returns
+        -------
+        float
+            :math:`R^2`, the mean of those of the outputs; with `return_sequences`, over
+            all labelled steps. With ``loss="quantile"``, the mean of :math:`D^2`, the
+            part of the pinball loss of the constant quantile that is explained.
+        """
+        check_is_fitted(self)
+        sequences = self._check_predict_input(X)
+        targets, _ = as_targets(self, sequences, y, return_sequences=self.return_sequences)
+        if targets.n_features != self.n_outputs_:
+            raise ValueError(
+                f"y has {targets.n_features} outputs, but {type(self).__name__} was fitted with "
+                f"{self.n_outputs_}."
+            )
+        quantiles = self.net_.get_params_for("criterion").get("quantiles")
+        score = r2_score if quantiles is None else partial(_mean_d2_score, quantiles)
+        y_pred = self.net_.predict_in_order(sequences)
+        return mean_score(score, targets, y_pred, sample_weight)
 
     @property
     def module_(self) -> StackedLSTM:
@@ -449,12 +489,18 @@ class StackedLSTMRegressor(RegressorMixin, BaseEstimator):
         self, X: ArrayLike, y: ArrayLike, sample_weight: ArrayLike | None, *, reset: bool
     ) -> SequenceDataset:
         sequences = as_sequences(self, X, n_timesteps=self.n_timesteps, reset=reset)
-        targets = as_targets(self, sequences, y)
-        self._y_ndim, self._y_dtype = targets.ndim, targets.dtype
-        return SequenceDataset(*drop_weightless(sequences, targets, sample_weight))
+        targets, self._y_form = as_targets(
+            self, sequences, y, return_sequences=self.return_sequences
+        )
+        return SequenceDataset(*drop_unused(sequences, targets, sample_weight))
+
+    def _check_predict_input(self, X: Any) -> Sequences:
+        sequences = as_sequences(self, X, n_timesteps=self.n_timesteps, reset=False)
+        self._check_n_timesteps(sequences.n_features)
+        return sequences
 
     def _check_n_timesteps(self, n_features: int) -> None:
-        fitted = self.module_.layers[0].input_size
+        fitted = self.module_.n_features
         if n_features != fitted:
             raise ValueError(
                 f"n_timesteps={self.n_timesteps} makes {n_features} features at each step, but "
@@ -473,6 +519,7 @@ class StackedLSTMRegressor(RegressorMixin, BaseEstimator):
         """Make the skorch net of one fit."""
         optimizer = self._resolve_optimizer()
         fused = {"optimizer__fused": True} if optimizer in FUSED else {}
+        quantiles = self._resolve_quantiles()
         callbacks = training_callbacks(
             lr_schedule=lr_schedule,
             clip_norm=self.clip_norm,
@@ -483,17 +530,21 @@ class StackedLSTMRegressor(RegressorMixin, BaseEstimator):
         )
         return StackedLSTMNet(
             StackedLSTM,
-            module__n_features=data.X.shape[2],
-            module__n_outputs=data.y.shape[1],
+            module__n_features=data.X.n_features,
+            module__n_outputs=data.y.n_features,
             module__n_layers=self.n_layers,
             module__units=self.units,
             module__dropout=self.dropout,
             module__bidirectional=self.bidirectional,
+            module__pooling=self.pooling,
             module__head_units=self.head_units,
+            module__return_sequences=self.return_sequences,
+            module__n_quantiles=len(quantiles) if isinstance(quantiles, list) else None,
             module__standardize=self.standardize,
             module__dtype=PRECISIONS[self.precision],
             criterion=LOSSES[self.loss],
             criterion__reduction="none",
+            **({} if quantiles is None else {"criterion__quantiles": quantiles}),
             optimizer=optimizer,
             optimizer__weight_decay=self.weight_decay,
             lr=self.lr,
@@ -519,6 +570,18 @@ class StackedLSTMRegressor(RegressorMixin, BaseEstimator):
         if missing:
             raise ValueError(f"optimizer={self.optimizer!r} does not take {sorted(missing)}.")
         return self.optimizer
+
+    def _resolve_quantiles(self) -> float | list[float] | None:
+        if self.loss != "quantile":
+            return None
+        if not isinstance(self.quantile, Iterable):
+            return float(self.quantile)
+        quantiles = [float(quantile) for quantile in self.quantile]
+        if not quantiles or np.any(np.diff([0.0, *quantiles, 1.0]) <= 0):
+            raise ValueError(
+                f"quantile={self.quantile!r} must be a float in (0, 1), or several in rising order."
+            )
+        return quantiles
 
     def _copy_callbacks(self) -> list[Any]:
         for callback in self.callbacks or []:
@@ -563,6 +626,23 @@ def _check_same_architecture(net: StackedLSTMNet, start: StackedLSTMNet) -> None
                 f"{name}={value!r}, but the model to go on from was fitted with "
                 f"{name}={fitted[name]!r}. Fit with warm_start=False to start afresh."
             )
+
+
+def _mean_d2_score(
+    quantiles: float | Sequence[float],
+    y_true: NDArray[Any],
+    y_pred: NDArray[Any],
+    sample_weight: NDArray[Any] | None,
+) -> float:
+    columns = zip(np.ravel(quantiles), y_pred.reshape(len(y_true), -1).T, strict=True)
+    return float(
+        np.mean(
+            [
+                d2_pinball_score(y_true, column, alpha=quantile, sample_weight=sample_weight)
+                for quantile, column in columns
+            ]
+        )
+    )
 
 
 @contextmanager

@@ -1,33 +1,136 @@
-"""Every accepted form of X and y to one internal form, and predictions back."""
+"""Every accepted form of X to one internal form, `Sequences`."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from sklearn.preprocessing import StandardScaler
-from sklearn.utils import check_array, check_consistent_length, gen_batches
-from sklearn.utils.validation import _check_sample_weight, validate_data
+from sklearn.utils import gen_batches
+from sklearn.utils.validation import validate_data
 
 BLOCK_BYTES = 16 * 2**20
 LARGEST = float(np.finfo(np.float32).max)
+Indices = NDArray[np.intp]
+
+
+@dataclass(frozen=True, eq=False)
+class Sequences:
+    """Sequences of any lengths, over an array that is not copied.
+
+    Sequence ``i`` is `spans[i]` steps of ``values[rows[i]]``, from step `firsts[i]` on:
+    `leading[i]` missing ones, `lengths[i]` present ones, and missing ones again.
+
+    Parameters
+    ----------
+    values : ndarray of shape (n_rows, n_steps, n_features)
+        Any dtype, strides and storage: only what a batch needs is ever read.
+
+    rows, firsts, spans, leading, lengths : ndarray of shape (n_samples,)
+        Where the sequences are.
+    """
+
+    values: NDArray[Any]
+    rows: Indices
+    firsts: Indices
+    spans: Indices
+    leading: Indices
+    lengths: Indices
+
+    @classmethod
+    def equal(cls, values: NDArray[Any]) -> Sequences:
+        """Take the rows of a 3-D array as sequences of equal length."""
+        n_samples, n_steps, _ = values.shape
+        zeros = np.broadcast_to(np.intp(0), n_samples)
+        steps = np.broadcast_to(np.intp(n_steps), n_samples)
+        return cls(values, np.arange(n_samples), zeros, steps, zeros, steps)
+
+    @classmethod
+    def joined(cls, arrays: Sequence[NDArray[Any]]) -> Sequences:
+        """Take 2-D arrays, joined along time, as a sequence each."""
+        spans = np.array([len(array) for array in arrays])
+        values = np.concatenate(arrays)
+        if (spans == spans[0]).all():
+            return cls.equal(values.reshape(len(spans), spans[0], -1))
+        zeros = np.broadcast_to(np.intp(0), len(spans))
+        return cls(values[np.newaxis], zeros, np.cumsum(spans) - spans, spans, zeros, spans)
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    def __getitem__(self, index: Any) -> Sequences:
+        return Sequences(
+            self.values,
+            self.rows[index],
+            self.firsts[index],
+            self.spans[index],
+            self.leading[index],
+            self.lengths[index],
+        )
+
+    @property
+    def n_features(self) -> int:
+        return int(self.values.shape[2])
+
+    @property
+    def dtype(self) -> np.dtype[Any]:
+        return self.values.dtype
+
+    @property
+    def are_equal(self) -> bool:
+        """Whether all have the same length."""
+        return bool((self.lengths == self.lengths[0]).all())
+
+    def padded(self) -> NDArray[Any]:
+        """Present steps, shape (n_samples, longest, n_features), the last one repeated."""
+        if (self.lengths == self.values.shape[1]).all():
+            return self.values[self.rows]
+        longest = np.arange(self.lengths.max())
+        steps = np.minimum(longest, self.lengths[:, np.newaxis] - 1)
+        return self.values[self.rows[:, np.newaxis], self._starts()[:, np.newaxis] + steps]
+
+    def steps(self) -> NDArray[Any]:
+        """Present steps of one sequence after the other, shape (n_steps, n_features)."""
+        if (self.lengths == self.values.shape[1]).all():
+            return self.values[self.rows].reshape(-1, self.n_features)
+        rows = np.repeat(self.rows, self.lengths)
+        return self.values[rows, ranges(self._starts(), self.lengths)]
+
+    def blocks(self) -> Iterator[slice]:
+        """Slices of the sequences that hold some 16 MiB each."""
+        most = BLOCK_BYTES // (8 * self.n_features * int(self.lengths.max()))
+        return iter(gen_batches(len(self), max(1, most)))
+
+    def _starts(self) -> Indices:
+        return self.firsts + self.leading
+
+
+def ranges(starts: Indices, lengths: Indices) -> Indices:
+    """Join ``arange(start, start + length)`` for each start and length."""
+    ends = np.cumsum(lengths)
+    return np.repeat(starts - (ends - lengths), lengths) + np.arange(ends[-1])
 
 
 def as_sequences(
     estimator: Any, X: ArrayLike, *, n_timesteps: int | None, reset: bool
-) -> NDArray[Any]:
-    """Bring X to shape (n_samples, n_timesteps, n_features), without a copy where possible.
+) -> Sequences:
+    """Bring X to one form, without a copy where it is an array.
 
     Parameters
     ----------
     estimator : object
         Its ``n_features_in_`` and ``feature_names_in_`` are set or checked.
 
-    X : array-like of shape (n_samples, n_timesteps, n_features) or (n_samples, n_columns)
-        Sequences; a 2-D row is one univariate sequence unless `n_timesteps` is given.
+    X : array-like or list of array-like
+        Of shape (n_samples, n_timesteps, n_features); or (n_samples, n_columns), where a
+        row is one univariate sequence unless `n_timesteps` is given; or sequences of
+        shape (n_timesteps, n_features) or (n_timesteps,) that differ in length. Steps
+        at either end of a sequence are missing if all their features are NaN, but for
+        2-D X.
 
     n_timesteps : int or None
         Time steps in a row of 2-D X, all features of the first step first.
@@ -37,8 +140,8 @@ def as_sequences(
 
     Returns
     -------
-    ndarray of shape (n_samples, n_timesteps, n_features)
-        The sequences, in their own dtype.
+    Sequences
+        In the dtype of X.
 
     Raises
     ------
@@ -46,92 +149,77 @@ def as_sequences(
         If X is of another shape than described or than seen in fit, empty along an axis,
         not real numbers, or not finite in float32.
     """
-    n_dims = _n_dims(X)
-    if n_dims > 3:
-        raise ValueError(
-            f"X has {n_dims} dimensions, shape {np.shape(X)}; expected 3: (n_samples, "
-            "n_timesteps, n_features), or 2: (n_samples, n_columns)."
-        )
-    _check_same_form(estimator, n_dims, reset)
-    with _naming("X"):
-        checked = validate_data(
-            estimator,
-            X,
-            reset=reset,
-            allow_nd=True,
-            ensure_2d=n_dims != 3,
-            ensure_all_finite=False,
-            dtype="numeric",
-        )
-    sequences = (
-        _steps_in_rows(checked, n_timesteps)
-        if n_dims == 2
-        else _check_sequences(estimator, checked, reset)
-    )
+    arrays = as_list(X, "X")
+    if arrays is not None:
+        series = all(array.ndim == 1 for array in arrays)
+        if series and (n_timesteps is not None or (not reset and estimator._X_form == "rows")):
+            X = _stacked(arrays)
+        else:
+            _check_same_form(estimator, "series" if series else "steps", reset)
+            tables = as_tables(arrays, "X")
+            _check_n_features(estimator, tables[0].shape[1], reset)
+            found = [_find_steps(table[np.newaxis], i) for i, table in enumerate(tables)]
+            return _with_steps(Sequences.joined(tables), found)
+    checked = _check_array(estimator, X, reset)
+    if checked.ndim == 3:
+        _check_n_features(estimator, checked.shape[2], reset)
+        found = [_find_steps(checked[block], block.start) for block in _blocks(checked)]
+        return _with_steps(Sequences.equal(checked), found)
     check_finite(checked, "X")
-    return sequences
+    return Sequences.equal(_steps_in_rows(checked, n_timesteps))
 
 
-def as_targets(estimator: Any, X: NDArray[Any], y: ArrayLike | None) -> NDArray[Any]:
-    """Check that y is one row of finite numbers a sample.
+def as_list(values: Any, name: str) -> list[NDArray[Any]] | None:
+    """Arrays in a list, tuple or object array of them, or `None` if it is something else.
 
-    Returns
-    -------
-    ndarray of shape (n_samples,) or (n_samples, n_outputs)
+    Nested lists of numbers are one array if they can be.
+    """
+    if getattr(values, "ndim", None) == 1 and getattr(values.dtype, "kind", None) == "O":
+        values = list(values)
+    if not isinstance(values, (list, tuple)) or not values:
+        return None
+    if not any(getattr(item, "shape", ()) for item in values):
+        try:
+            np.asarray(values)
+        except ValueError:
+            pass
+        else:
+            return None
+    return [_as_array(item, f"{name}[{i}]") for i, item in enumerate(values)]
+
+
+def as_tables(arrays: list[NDArray[Any]], name: str) -> list[NDArray[Any]]:
+    """Check that arrays are a sequence each, and give every one an axis of features.
 
     Raises
     ------
     ValueError
-        If y is missing, not numeric, not finite, or of another length than X.
+        With the place of the array that is empty or not as the others.
     """
-    if y is None:
-        raise ValueError(
-            f"{type(estimator).__name__} requires y to be passed, but the target y is None."
-        )
-    if _n_dims(y) not in (1, 2):
-        raise ValueError(
-            f"y should be a 1d array, (n_samples,), or 2d, (n_samples, n_outputs); got shape "
-            f"{np.shape(y)} instead."
-        )
-    with _naming("y"):
-        targets: NDArray[Any] = check_array(
-            y, ensure_2d=False, dtype="numeric", ensure_all_finite=False, input_name="y"
-        )
-    check_consistent_length(X, targets)
-    if 0 in targets.shape:
-        raise ValueError(f"y has no column: shape {targets.shape}.")
-    check_finite(targets, "y")
-    return targets
-
-
-def drop_weightless(
-    X: NDArray[Any], y: NDArray[Any], sample_weight: ArrayLike | None
-) -> tuple[NDArray[Any], NDArray[Any], NDArray[np.float64] | None]:
-    """Leave out the samples whose weight is zero.
-
-    Raises
-    ------
-    ValueError
-        If a weight is negative or not finite, or if every weight is zero.
-    """
-    if sample_weight is None:
-        return X, y, None
-    weight = _check_sample_weight(sample_weight, X, dtype=np.float64, ensure_non_negative=True)
-    kept = weight > 0
-    if not kept.any():
-        raise ValueError("sample_weight is zero for every sample.")
-    return (X, y, weight) if kept.all() else (X[kept], y[kept], weight[kept])
+    tables = [array[:, np.newaxis] if array.ndim == 1 else array for array in arrays]
+    for i, (array, table) in enumerate(zip(arrays, tables, strict=True)):
+        if table.ndim != 2 or 0 in table.shape:
+            raise ValueError(
+                f"{name}[{i}] has shape {array.shape}; expected (n_timesteps,) or (n_timesteps, "
+                "any number), each at least 1."
+            )
+        if table.shape[1] != tables[0].shape[1]:
+            raise ValueError(
+                f"{name}[{i}] has {table.shape[1]} values at each step, {name}[0] has "
+                f"{tables[0].shape[1]}."
+            )
+    return tables
 
 
 def mean_and_scale(
-    values: NDArray[Any], sample_weight: NDArray[np.float64] | None
+    values: Sequences, sample_weight: NDArray[np.float64] | None
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Mean and standard deviation along the last axis, in one pass over blocks.
+    """Mean and standard deviation of each feature, in one pass over blocks.
 
     Parameters
     ----------
-    values : ndarray of shape (n_samples, ..., n_features)
-        Read a block at a time.
+    values : Sequences
+        Present steps count, but for NaN.
 
     sample_weight : ndarray of shape (n_samples,) or None
         Weight of each sample, the same at all its steps.
@@ -142,13 +230,12 @@ def mean_and_scale(
         The scale of a constant feature is 1.
     """
     scaler = StandardScaler()
-    for block in _blocks(values):
-        rows = np.asarray(values[block], dtype=np.float64).reshape(-1, values.shape[-1])
+    for block in values.blocks():
+        part = values[block]
         weight = None
         if sample_weight is not None:
-            weight = sample_weight[block]
-            weight = np.repeat(weight, len(rows) // len(weight))
-        scaler.partial_fit(rows, sample_weight=weight)
+            weight = np.repeat(sample_weight[block], part.lengths)
+        scaler.partial_fit(part.steps().astype(np.float64, copy=False), sample_weight=weight)
     return scaler.mean_, scaler.scale_
 
 
@@ -160,24 +247,35 @@ def check_finite(values: NDArray[Any], name: str) -> None:
     ValueError
         With the name of the array, the place and what stands there.
     """
-    if values.dtype.kind not in "biuf":
-        raise ValueError(f"{name} has dtype {values.dtype}; expected real numbers.")
-    if values.dtype.kind != "f":
-        return
+    check_real(values, name)
     for block in _blocks(values):
         chunk = values[block]
-        if not (float(chunk.min()) >= -LARGEST and float(chunk.max()) <= LARGEST):
-            _raise_not_finite(chunk, block.start, name)
+        if not _in_range(chunk):
+            raise_at(~(np.abs(chunk.astype(np.float64)) <= LARGEST), chunk, block.start, name)
 
 
-def prediction_dtype(X: NDArray[Any], y_dtype: np.dtype[Any]) -> np.dtype[Any]:
-    """float64, unless both X and y are floats of single precision or below."""
-    single = all(dtype.kind == "f" and dtype.itemsize <= 4 for dtype in (X.dtype, y_dtype))
-    return np.dtype(np.float32 if single else np.float64)
+def check_real(values: NDArray[Any], name: str) -> None:
+    """Refuse strings, objects, dates and complex numbers."""
+    if values.dtype.kind not in "biuf":
+        raise ValueError(f"{name} has dtype {values.dtype}; expected real numbers.")
+
+
+def raise_at(bad: NDArray[np.bool_], chunk: NDArray[Any], first_sample: int, name: str) -> None:
+    """Name the first bad place of a chunk and what stands there, if there is one."""
+    if not bad.any():
+        return
+    place = np.argwhere(bad)[0]
+    value = chunk[tuple(place)]
+    axes = {1: ("sample",), 2: ("sample", "column"), 3: ("sample", "step", "feature")}
+    place[0] += first_sample
+    where = ", ".join(f"{axis} {i}" for axis, i in zip(axes[chunk.ndim], place, strict=True))
+    kind = "NaN" if np.isnan(value) else "infinity" if np.isinf(value) else "a value"
+    reason = "" if kind != "a value" else f" ({value:g}) too large for float32"
+    raise ValueError(f"Input {name} contains {kind}{reason} at {where}.")
 
 
 @contextmanager
-def _naming(name: str) -> Iterator[None]:
+def naming(name: str) -> Iterator[None]:
     """Say which array the strings are in: scikit-learn's message does not."""
     try:
         yield
@@ -187,17 +285,110 @@ def _naming(name: str) -> Iterator[None]:
         raise ValueError(f"{name} must hold numbers: {error}") from error
 
 
-def _n_dims(values: Any) -> int:
+def n_dims(values: Any) -> int:
+    """Count the dimensions of an array-like."""
     return len(values.shape) if hasattr(values, "shape") else np.asarray(values).ndim
 
 
-def _check_same_form(estimator: Any, n_dims: int, reset: bool) -> None:
-    if reset:
-        estimator._X_is_3d = n_dims == 3
-    elif n_dims in (2, 3) and estimator._X_is_3d != (n_dims == 3):
+def _as_array(item: Any, name: str) -> NDArray[Any]:
+    try:
+        array = np.asarray(item)
+        if array.dtype == object:
+            array = array.astype(np.float64)
+    except (TypeError, ValueError) as error:
+        raise ValueError(f"{name} is not an array of real numbers: {error}") from error
+    check_real(array, name)
+    return array
+
+
+def _find_steps(values: NDArray[Any], first_sample: int) -> tuple[Indices, Indices]:
+    """Count the missing steps before, and the present ones; all there is must be finite."""
+    check_real(values, "X")
+    n_samples, n_steps, _ = values.shape
+    if _in_range(values):
+        return np.zeros(n_samples, np.intp), np.full(n_samples, n_steps, np.intp)
+    present = ~np.isnan(values).all(axis=2)
+    if not present.any(axis=1).all():
+        empty = first_sample + int(np.argmin(present.any(axis=1)))
+        raise ValueError(f"X is NaN at all {n_steps} steps of sample {empty}.")
+    leading = present.argmax(axis=1)
+    ends = n_steps - present[:, ::-1].argmax(axis=1)
+    steps = np.arange(n_steps)
+    inside = (steps >= leading[:, np.newaxis]) & (steps < ends[:, np.newaxis])
+    bad = ~(np.abs(values.astype(np.float64)) <= LARGEST) & inside[:, :, np.newaxis]
+    raise_at(bad, values, first_sample, "X")
+    return leading, ends - leading
+
+
+def _with_steps(sequences: Sequences, found: list[tuple[Indices, Indices]]) -> Sequences:
+    leading, lengths = (np.concatenate(part) for part in zip(*found, strict=True))
+    if np.array_equal(lengths, sequences.spans):
+        return sequences
+    return replace(sequences, leading=leading, lengths=lengths)
+
+
+def _in_range(values: NDArray[Any]) -> bool:
+    if values.dtype.kind != "f":
+        return True
+    return float(values.min()) >= -LARGEST and float(values.max()) <= LARGEST
+
+
+def _check_array(estimator: Any, X: ArrayLike, reset: bool) -> NDArray[Any]:
+    dims = n_dims(X)
+    if dims > 3:
         raise ValueError(
-            f"X has {n_dims} dimensions, but {type(estimator).__name__} was fitted with "
-            f"{5 - n_dims}-D X."
+            f"X has {dims} dimensions, shape {np.shape(X)}; expected 3: (n_samples, "
+            "n_timesteps, n_features), or 2: (n_samples, n_columns)."
+        )
+    if dims > 1:
+        _check_same_form(estimator, "rows" if dims == 2 else "steps", reset)
+    with naming("X"):
+        checked: NDArray[Any] = validate_data(
+            estimator,
+            X,
+            reset=reset,
+            allow_nd=True,
+            ensure_2d=dims != 3 and estimator._X_form == "rows",
+            ensure_all_finite=False,
+            dtype="numeric",
+        )
+    if checked.ndim != dims or 0 in checked.shape:
+        raise ValueError(
+            f"X has shape {checked.shape}; (n_samples, n_timesteps, n_features) must each be at "
+            "least 1."
+        )
+    return checked
+
+
+def _stacked(rows: list[NDArray[Any]]) -> NDArray[Any]:
+    for i, row in enumerate(rows):
+        if len(row) != len(rows[0]):
+            raise ValueError(
+                f"X[{i}] has {len(row)} columns, X[0] has {len(rows[0])}; rows of 2-D X must be "
+                "of equal length."
+            )
+    return np.stack(rows)
+
+
+def _check_same_form(estimator: Any, form: str, reset: bool) -> None:
+    """Tell rows of a table from 3-D X; a list of 1-D arrays was as good as either."""
+    if reset:
+        estimator._X_form = form
+    elif (form == "rows") != (estimator._X_form == "rows") and estimator._X_form != "series":
+        name = type(estimator).__name__
+        forms = {"rows": "2 dimensions", "steps": "3 dimensions", "series": "a list of series"}
+        raise ValueError(
+            f"X has {forms[form]}, but {name} was fitted with X of {forms[estimator._X_form]}."
+        )
+
+
+def _check_n_features(estimator: Any, n_features: int, reset: bool) -> None:
+    if reset:
+        estimator.n_features_in_ = n_features
+    elif n_features != estimator.n_features_in_:
+        raise ValueError(
+            f"X has {n_features} features at each step, but {type(estimator).__name__} is "
+            f"expecting {estimator.n_features_in_} features as input."
         )
 
 
@@ -210,35 +401,6 @@ def _steps_in_rows(X: NDArray[Any], n_timesteps: int | None) -> NDArray[Any]:
             f"X has {n_columns} columns, which n_timesteps={n_timesteps} does not divide."
         )
     return X.reshape(n_samples, n_timesteps, n_columns // n_timesteps)
-
-
-def _check_sequences(estimator: Any, X: NDArray[Any], reset: bool) -> NDArray[Any]:
-    if X.ndim != 3 or 0 in X.shape:
-        raise ValueError(
-            f"X has shape {X.shape}; (n_samples, n_timesteps, n_features) must each be at least 1."
-        )
-    n_features = X.shape[2]
-    if reset:
-        estimator.n_features_in_ = n_features
-    elif n_features != estimator.n_features_in_:
-        raise ValueError(
-            f"X has {n_features} features at each step (shape {X.shape}), but "
-            f"{type(estimator).__name__} is expecting {estimator.n_features_in_} features as "
-            "input."
-        )
-    return X
-
-
-def _raise_not_finite(chunk: NDArray[Any], first_sample: int, name: str) -> None:
-    bad = ~(np.abs(chunk.astype(np.float64)) <= LARGEST)
-    place = np.argwhere(bad)[0]
-    value = chunk[tuple(place)]
-    axes = {1: ("sample",), 2: ("sample", "column"), 3: ("sample", "step", "feature")}
-    place[0] += first_sample
-    where = ", ".join(f"{axis} {i}" for axis, i in zip(axes[chunk.ndim], place, strict=True))
-    kind = "NaN" if np.isnan(value) else "infinity" if np.isinf(value) else "a value"
-    reason = "" if kind != "a value" else f" ({value:g}) too large for float32"
-    raise ValueError(f"Input {name} contains {kind}{reason} at {where}.")
 
 
 def _blocks(values: NDArray[Any]) -> Iterator[slice]:

@@ -1,0 +1,270 @@
+"""Every accepted form of y to one internal form, and predictions back to it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+from sklearn.utils import check_array, check_consistent_length
+from sklearn.utils.validation import _check_sample_weight
+
+from .sequences import (
+    LARGEST,
+    Sequences,
+    as_list,
+    as_tables,
+    check_finite,
+    check_real,
+    n_dims,
+    naming,
+    ranges,
+)
+
+
+@dataclass(frozen=True)
+class TargetForm:
+    """What y looked like, so that predictions can look like it.
+
+    Parameters
+    ----------
+    dtype : numpy.dtype
+        Its dtype.
+
+    has_steps : bool
+        Whether there is a target at each time step.
+
+    has_outputs : bool
+        Whether there is an axis of outputs.
+
+    container : {"array", "list", "object"}
+        Whether the samples are rows of an array or arrays in a list or in an object array.
+    """
+
+    dtype: np.dtype[Any]
+    has_steps: bool
+    has_outputs: bool
+    container: str = "array"
+
+    def restore(self, y: NDArray[Any], X: Sequences) -> Any:
+        """Bring predictions of shape (n_samples or steps, n_outputs, ...) to this form."""
+        single = all(dtype.kind == "f" and dtype.itemsize <= 4 for dtype in (X.dtype, self.dtype))
+        y = y.astype(np.float32 if single else np.float64, copy=False)
+        if not self.has_outputs:
+            y = y[:, 0]
+        return self._split(_at_present_steps(y, X), X.spans) if self.has_steps else y
+
+    def _split(self, y: NDArray[Any], spans: NDArray[np.intp]) -> Any:
+        if self.container == "array" and (spans == spans[0]).all():
+            return y.reshape(len(spans), spans[0], *y.shape[1:])
+        sequences = np.split(y, np.cumsum(spans)[:-1])
+        if self.container != "object":
+            return sequences
+        objects = np.empty(len(sequences), dtype=object)
+        objects[:] = sequences
+        return objects
+
+
+def as_targets(
+    estimator: Any, X: Sequences, y: ArrayLike | None, *, return_sequences: bool
+) -> tuple[Sequences, TargetForm]:
+    """Bring y to one form: a target at each present step of X, or one a sample.
+
+    Parameters
+    ----------
+    estimator : object
+        For its name in an error.
+
+    X : Sequences
+        The inputs.
+
+    y : array-like or list of array-like
+        Of shape (n_samples,) or (n_samples, n_outputs); with `return_sequences`, of shape
+        (n_samples, n_timesteps) or (n_samples, n_timesteps, n_outputs), or sequences of
+        shape (n_timesteps,) or (n_timesteps, n_outputs) that are as long as those of X.
+
+    return_sequences : bool
+        Whether there is a target at each step; NaN is then none.
+
+    Returns
+    -------
+    targets : Sequences
+        Of a single step for targets of one a sample.
+
+    form : TargetForm
+        How to bring predictions back.
+
+    Raises
+    ------
+    ValueError
+        If y is missing, not numeric, not finite, or not as many as X has samples or steps.
+    """
+    if y is None:
+        raise ValueError(
+            f"{type(estimator).__name__} requires y to be passed, but the target y is None."
+        )
+    if not return_sequences:
+        return _one_a_sample(X, y)
+    arrays = as_list(y, "y")
+    if arrays is None:
+        targets, form = _steps_of_array(y)
+    else:
+        container = "object" if hasattr(y, "dtype") else "list"
+        form = TargetForm(np.result_type(*arrays), True, arrays[0].ndim == 2, container)
+        targets = Sequences.joined(as_tables(arrays, "y"))
+    check_consistent_length(X, targets)
+    _check_labels(targets)
+    return _aligned(targets, X), form
+
+
+def n_labels(y: Sequences) -> NDArray[np.intp]:
+    """Count the labels of each sample: all that is not NaN."""
+    counts = []
+    for block in y.blocks():
+        part = y[block]
+        at_steps = (~np.isnan(part.steps())).sum(axis=1)
+        counts.append(np.add.reduceat(at_steps, np.cumsum(part.lengths) - part.lengths))
+    return np.concatenate(counts)
+
+
+def drop_unused(
+    X: Sequences, y: Sequences, sample_weight: ArrayLike | None
+) -> tuple[Sequences, Sequences, NDArray[np.float64] | None]:
+    """Leave out the samples of weight zero, and those without any label.
+
+    Raises
+    ------
+    ValueError
+        If a weight is negative or not finite, or if no sample is left.
+    """
+    kept = n_labels(y) > 0
+    if not kept.any():
+        raise ValueError("y has no label: it is NaN at every step.")
+    weight = None
+    if sample_weight is not None:
+        weight = _check_sample_weight(sample_weight, X, dtype=np.float64, ensure_non_negative=True)
+        kept &= weight > 0
+        if not kept.any():
+            raise ValueError("sample_weight is zero for every sample that has a label.")
+        weight = weight[kept]
+    return (X, y, weight) if kept.all() else (X[kept], y[kept], weight)
+
+
+def mean_score(
+    score: Callable[..., float],
+    y_true: Sequences,
+    y_pred: NDArray[Any],
+    sample_weight: ArrayLike | None,
+) -> float:
+    """Score each output over its labels, and take the mean.
+
+    Parameters
+    ----------
+    score : callable
+        Called with the labels of an output, shape (n_labels,), the predictions for them,
+        and `sample_weight`.
+
+    y_true : Sequences
+        Targets.
+
+    y_pred : ndarray of shape (n_samples or steps, n_outputs, ...)
+        Predictions.
+
+    sample_weight : array-like of shape (n_samples,) or None
+        Weights, the same at all steps of a sample.
+    """
+    weight = None
+    if sample_weight is not None:
+        weight = np.repeat(_check_sample_weight(sample_weight, y_true), y_true.lengths)
+    scores = []
+    for labels, predictions in zip(y_true.steps().T, np.moveaxis(y_pred, 1, 0), strict=True):
+        known = ~np.isnan(labels)
+        weight_known = None if weight is None else weight[known]
+        scores.append(score(labels[known], predictions[known], sample_weight=weight_known))
+    return float(np.mean(scores))
+
+
+def _one_a_sample(X: Sequences, y: ArrayLike) -> tuple[Sequences, TargetForm]:
+    arrays = as_list(y, "y") or []
+    if len({array.shape for array in arrays}) > 1:
+        raise ValueError("y has sequences of unequal shapes, which need return_sequences=True.")
+    if n_dims(y) not in (1, 2):
+        raise ValueError(
+            f"y should be a 1d array, (n_samples,), or 2d, (n_samples, n_outputs); got shape "
+            f"{np.shape(y)} instead."
+        )
+    targets = _check_array(y)
+    check_consistent_length(X, targets)
+    check_finite(targets, "y")
+    form = TargetForm(targets.dtype, has_steps=False, has_outputs=targets.ndim == 2)
+    return Sequences.equal(targets.reshape(len(targets), 1, -1)), form
+
+
+def _steps_of_array(y: ArrayLike) -> tuple[Sequences, TargetForm]:
+    if n_dims(y) not in (2, 3):
+        raise ValueError(
+            "return_sequences=True needs a target at each step: y of shape (n_samples, "
+            f"n_timesteps) or (n_samples, n_timesteps, n_outputs); got shape {np.shape(y)}."
+        )
+    targets = _check_array(y)
+    form = TargetForm(targets.dtype, has_steps=True, has_outputs=targets.ndim == 3)
+    targets = targets if targets.ndim == 3 else targets[:, :, np.newaxis]
+    return Sequences.equal(targets), form
+
+
+def _check_array(y: ArrayLike) -> NDArray[Any]:
+    with naming("y"):
+        targets: NDArray[Any] = check_array(
+            y,
+            ensure_2d=False,
+            allow_nd=True,
+            dtype="numeric",
+            ensure_all_finite=False,
+            input_name="y",
+        )
+    check_real(targets, "y")
+    if 0 in targets.shape:
+        raise ValueError(f"y has shape {targets.shape}; each axis must be at least 1.")
+    return targets
+
+
+def _check_labels(y: Sequences) -> None:
+    for block in y.blocks():
+        part = y[block]
+        steps = part.steps()
+        bad = np.abs(steps.astype(np.float64)) > LARGEST
+        if bad.any():
+            place, output = np.argwhere(bad)[0]
+            ends = np.cumsum(part.lengths)
+            sample = int(np.searchsorted(ends, place, side="right"))
+            step = place - (ends - part.lengths)[sample]
+            raise ValueError(
+                f"Input y contains {steps[place, output]:g} at sample {block.start + sample}, "
+                f"step {step}, output {output}; expected at most {LARGEST:g}, or NaN for no label."
+            )
+
+
+def _aligned(y: Sequences, X: Sequences) -> Sequences:
+    if (y.spans != X.spans).any():
+        sample = int(np.argmax(y.spans != X.spans))
+        raise ValueError(
+            f"y has {y.spans[sample]} steps at sample {sample}, X has {X.spans[sample]}."
+        )
+    aligned = replace(y, leading=X.leading, lengths=X.lengths)
+    lost = n_labels(y) > n_labels(aligned)
+    if lost.any():
+        raise ValueError(
+            f"y has a label at sample {int(np.argmax(lost))} where X has no step; expected NaN."
+        )
+    return aligned
+
+
+def _at_present_steps(y: NDArray[Any], X: Sequences) -> NDArray[Any]:
+    """Spread predictions over all steps of X, NaN where X is missing."""
+    if len(y) == X.spans.sum():
+        return y
+    spread = np.full((X.spans.sum(), *y.shape[1:]), np.nan, dtype=y.dtype)
+    spread[ranges(np.cumsum(X.spans) - X.spans + X.leading, X.lengths)] = y
+    return spread
