@@ -72,11 +72,11 @@ class SequenceDataset(Dataset[Any]):
 
     Parameters
     ----------
-    X : Sequences
+    X : Sequences or ndarray of shape (n_samples, n_timesteps, n_features)
         Inputs.
 
-    y : Sequences, default=None
-        Targets, unscaled: one step a sample, or as many as X has; NaN is no label.
+    y : Sequences or ndarray of shape (n_samples,) or (n_samples, n_outputs), default=None
+        Targets, unscaled, for each step of X or for each sample; NaN is no label.
 
     sample_weight : ndarray of shape (n_samples,), default=None
         Weights; only their ratios matter.
@@ -84,14 +84,15 @@ class SequenceDataset(Dataset[Any]):
 
     def __init__(
         self,
-        X: Sequences,
-        y: Sequences | None = None,
+        X: Sequences | NDArray[Any],
+        y: Sequences | NDArray[Any] | None = None,
         sample_weight: NDArray[np.float64] | None = None,
     ) -> None:
-        self.X = X
-        self.y = Sequences.equal(np.empty((len(X), 1, 0))) if y is None else y
+        self.X = X if isinstance(X, Sequences) else Sequences.equal(X)
+        self.has_steps = isinstance(y, Sequences)
+        self.y = y if isinstance(y, Sequences) else _single_steps(y, len(X))
         self.sample_weight = sample_weight
-        self.label_weight = None if y is None else _label_weight(y, sample_weight)
+        self.label_weight = None if y is None else _label_weight(self.y, sample_weight)
 
     def __len__(self) -> int:
         return len(self.X)
@@ -103,7 +104,8 @@ class SequenceDataset(Dataset[Any]):
             inputs["lengths"] = torch.from_numpy(X.lengths)
         if self.label_weight is not None:
             inputs["label_weight"] = _tensor(self.label_weight[index])
-        return inputs, _targets(self.y[index])
+        targets = _targets(self.y[index])
+        return inputs, targets if self.has_steps else targets[:, 0]
 
     def split(self, n_head: int) -> tuple[SequenceDataset, SequenceDataset]:
         """Return the first `n_head` samples, and the rest in the order of their lengths."""
@@ -111,8 +113,14 @@ class SequenceDataset(Dataset[Any]):
         return self._part(slice(None, n_head)), self._part(rest)
 
     def _part(self, part: Any) -> SequenceDataset:
+        y = self.y[part]
         weight = None if self.sample_weight is None else self.sample_weight[part]
-        return SequenceDataset(self.X[part], self.y[part], weight)
+        return SequenceDataset(self.X[part], y if self.has_steps else y.steps(), weight)
+
+
+def _single_steps(y: NDArray[Any] | None, n_samples: int) -> Sequences:
+    targets = np.empty((n_samples, 0)) if y is None else y.reshape(n_samples, -1)
+    return Sequences.equal(targets[:, np.newaxis])
 
 
 def _label_weight(
@@ -504,8 +512,6 @@ class StackedLSTMNet(NeuralNetRegressor):
         self, y_pred: Tensor, y_true: Tensor, X: Any = None, training: bool = False
     ) -> Tensor:
         target = self.module_.scale(y_true.to(y_pred.device))
-        if not self.module_.return_sequences:
-            target = target.squeeze(1)
         loss = self.criterion_(y_pred, target.nan_to_num())
         if "label_weight" not in X:
             return loss.mean()

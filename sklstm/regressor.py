@@ -40,9 +40,10 @@ PRECISIONS = {"float32": torch.float32, "float64": torch.float64}
 class StackedLSTMRegressor(RegressorMixin, BaseEstimator):
     """Stacked LSTM regressor.
 
-    A sequence goes through `n_layers` LSTM layers, each of which hands its whole output
-    sequence to the next; the final output of the last one goes through a Dense head. The
-    model is a :class:`StackedLSTM`, trained with a skorch net.
+    A sequence of any length goes through `n_layers` LSTM layers, each of which hands its
+    whole output sequence to the next; the final output of the last one, or with
+    `return_sequences` its output at each step, goes through a Dense head. The model is a
+    :class:`StackedLSTM`, trained with a skorch net.
 
     Read more in the :ref:`User Guide <user_guide>`.
 
@@ -60,11 +61,20 @@ class StackedLSTMRegressor(RegressorMixin, BaseEstimator):
 
     bidirectional : bool, default=False
         Whether every layer reads its sequence in both directions and concatenates the
-        two outputs.
+        two outputs. The second direction starts at each sequence's own last step.
+
+    pooling : {"last", "mean", "max", "concat"}, default="last"
+        How the top layer's outputs become one vector: the final one, their mean or
+        maximum over the steps of the sequence, or these three one after another [4]_.
+        Not used with `return_sequences`.
 
     head_units : sequence of int, default=()
         Sizes of hidden Dense layers (ReLU) between the top LSTM layer and the linear
         output.
+
+    return_sequences : bool, default=False
+        Whether there is a target at each time step (many-to-many) instead of one a
+        sequence. The Dense head is the same at each step.
 
     n_timesteps : int, default=None
         For 2-D X only: read each row as this many steps, all features of the first step
@@ -73,9 +83,15 @@ class StackedLSTMRegressor(RegressorMixin, BaseEstimator):
     standardize : bool, default=True
         Whether to centre and scale each feature and each target inside the model.
 
-    loss : {"squared_error", "absolute_error", "huber"}, default="squared_error"
+    loss : {"squared_error", "absolute_error", "huber", "quantile"}, default="squared_error"
         Loss to minimize, on the standardized target. "huber" is quadratic up to one
-        standard deviation of the target and linear beyond.
+        standard deviation of the target and linear beyond. "quantile" is the pinball
+        loss [5]_ of `quantile`.
+
+    quantile : float or sequence of float, default=0.5
+        With ``loss="quantile"``, the quantile to predict, in (0, 1). Several, in rising
+        order, give predictions a last axis with one column a quantile; the model sorts
+        them, so they never cross [6]_.
 
     lr : float, default=0.01
         Learning rate; the highest one of the cycle with `lr_schedule="one_cycle"`.
@@ -195,6 +211,11 @@ class StackedLSTMRegressor(RegressorMixin, BaseEstimator):
        neural networks", ICASSP 2013.
     .. [3] L. N. Smith and N. Topin, "Super-convergence: very fast training of neural
        networks using large learning rates", arXiv:1708.07120, 2018.
+    .. [4] J. Howard and S. Ruder, "Universal language model fine-tuning for text
+       classification", ACL 2018.
+    .. [5] R. Koenker and G. Bassett, "Regression quantiles", Econometrica 46(1), 1978.
+    .. [6] V. Chernozhukov, I. Fernández-Val and A. Galichon, "Quantile and probability
+       curves without crossing", Econometrica 78(3), 2010.
 
     Examples
     --------
@@ -300,9 +321,7 @@ class StackedLSTMRegressor(RegressorMixin, BaseEstimator):
         self.verbose = verbose
 
     @_fit_context(prefer_skip_nested_validation=True)
-    def fit(
-        self, X: ArrayLike, y: ArrayLike, sample_weight: ArrayLike | None = None
-    ) -> StackedLSTMRegressor:
+    def fit(self, X: Any, y: Any, sample_weight: ArrayLike | None = None) -> StackedLSTMRegressor:
         """Fit the model.
 
         A fit that fails leaves the estimator as it was. A `KeyboardInterrupt` ends the fit
@@ -311,14 +330,22 @@ class StackedLSTMRegressor(RegressorMixin, BaseEstimator):
         Parameters
         ----------
         X : array-like of shape (n_samples, n_timesteps, n_features) or \
-                (n_samples, n_columns)
-            Sequences; see `n_timesteps` for how the rows of 2-D X are read.
+                (n_samples, n_columns), or list of array-like of shape \
+                (n_timesteps, n_features) or (n_timesteps,)
+            Sequences. Those of a list may differ in length. In 3-D X and in a list,
+            steps at either end of a sequence are missing if all their features are NaN.
+            See `n_timesteps` for how the rows of 2-D X are read.
 
         y : array-like of shape (n_samples,) or (n_samples, n_outputs)
-            Targets.
+            Targets. With `return_sequences`, of shape (n_samples, n_timesteps) or
+            (n_samples, n_timesteps, n_outputs), or a list of arrays of shape
+            (n_timesteps,) or (n_timesteps, n_outputs), where NaN is a step without a
+            label.
 
         sample_weight : array-like of shape (n_samples,), default=None
-            Weights in the loss and in the statistics; only their ratios matter.
+            Weights in the loss and in the statistics; only their ratios matter. A
+            sequence counts by its labels, each of which has its weight. Samples of
+            weight zero and sequences without a label are left out.
 
         Returns
         -------
@@ -347,7 +374,7 @@ class StackedLSTMRegressor(RegressorMixin, BaseEstimator):
 
     @_fit_context(prefer_skip_nested_validation=True)
     def partial_fit(
-        self, X: ArrayLike, y: ArrayLike, sample_weight: ArrayLike | None = None
+        self, X: Any, y: Any, sample_weight: ArrayLike | None = None
     ) -> StackedLSTMRegressor:
         """Train for one epoch over the given samples, at the constant rate `lr`.
 
@@ -356,12 +383,11 @@ class StackedLSTMRegressor(RegressorMixin, BaseEstimator):
 
         Parameters
         ----------
-        X : array-like of shape (n_samples, n_timesteps, n_features) or \
-                (n_samples, n_columns)
-            Sequences.
+        X : array-like or list of array-like
+            Sequences, as in `fit`.
 
-        y : array-like of shape (n_samples,) or (n_samples, n_outputs)
-            Targets.
+        y : array-like or list of array-like
+            Targets, as in `fit`.
 
         sample_weight : array-like of shape (n_samples,), default=None
             Weights; only their ratios within this call matter.
@@ -388,19 +414,22 @@ class StackedLSTMRegressor(RegressorMixin, BaseEstimator):
             self.net_ = net.partial_fit(data)
         return self
 
-    def predict(self, X: ArrayLike) -> NDArray[np.floating[Any]]:
+    def predict(self, X: Any) -> Any:
         """Predict one target row for each sequence.
 
         Parameters
         ----------
-        X : array-like of shape (n_samples, n_timesteps, n_features) or \
-                (n_samples, n_columns)
-            Sequences. `n_timesteps` may differ from that in `fit` if X is 3-D.
+        X : array-like or list of array-like
+            Sequences, as in `fit`. Their lengths may differ from those in `fit`, but for
+            2-D X.
 
         Returns
         -------
-        ndarray of shape (n_samples,) or (n_samples, n_outputs)
-            Predictions in the form of the y of `fit`; float64, unless X and y are float32.
+        ndarray of shape (n_samples,) or (n_samples, n_outputs), or list of ndarray
+            Predictions in the form of the y of `fit`, with a last axis of quantiles
+            where `quantile` is several; float64, unless X and y are float32. With
+            `return_sequences`, NaN where a step of X is missing, and a list where the
+            sequences differ in length.
 
         Raises
         ------
@@ -486,13 +515,16 @@ class StackedLSTMRegressor(RegressorMixin, BaseEstimator):
         return tags
 
     def _check_fit_input(
-        self, X: ArrayLike, y: ArrayLike, sample_weight: ArrayLike | None, *, reset: bool
+        self, X: Any, y: Any, sample_weight: ArrayLike | None, *, reset: bool
     ) -> SequenceDataset:
         sequences = as_sequences(self, X, n_timesteps=self.n_timesteps, reset=reset)
         targets, self._y_form = as_targets(
             self, sequences, y, return_sequences=self.return_sequences
         )
-        return SequenceDataset(*drop_unused(sequences, targets, sample_weight))
+        sequences, targets, weight = drop_unused(sequences, targets, sample_weight)
+        return SequenceDataset(
+            sequences, targets if self.return_sequences else targets.steps(), weight
+        )
 
     def _check_predict_input(self, X: Any) -> Sequences:
         sequences = as_sequences(self, X, n_timesteps=self.n_timesteps, reset=False)

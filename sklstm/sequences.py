@@ -348,7 +348,7 @@ def _check_array(estimator: Any, X: ArrayLike, reset: bool) -> NDArray[Any]:
             X,
             reset=reset,
             allow_nd=True,
-            ensure_2d=dims != 3 and estimator._X_form == "rows",
+            ensure_2d=dims != 3 and (reset or estimator._X_form == "rows"),
             ensure_all_finite=False,
             dtype="numeric",
         )
@@ -375,10 +375,10 @@ def _check_same_form(estimator: Any, form: str, reset: bool) -> None:
     if reset:
         estimator._X_form = form
     elif (form == "rows") != (estimator._X_form == "rows") and estimator._X_form != "series":
-        name = type(estimator).__name__
-        forms = {"rows": "2 dimensions", "steps": "3 dimensions", "series": "a list of series"}
+        forms = {"rows": "2-D", "steps": "3-D", "series": "a list of 1-D sequences"}
         raise ValueError(
-            f"X has {forms[form]}, but {name} was fitted with X of {forms[estimator._X_form]}."
+            f"X is {forms[form]}, but {type(estimator).__name__} was fitted with X that is "
+            f"{forms[estimator._X_form]}."
         )
 
 

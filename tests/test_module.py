@@ -12,7 +12,8 @@ def reference(module, n_layers, units, bidirectional=False):
     lstm = nn.LSTM(3, units, n_layers, batch_first=True, bidirectional=bidirectional)
     for level, layer in enumerate(module.layers):
         for name, weights in layer.named_parameters():
-            own = getattr(lstm, name.replace("_l0", f"_l{level}"))
+            suffix = f"_l{level}_reverse" if name.startswith("backward") else f"_l{level}"
+            own = getattr(lstm, name.split(".")[-1].replace("_l0", suffix))
             own.data.copy_(weights.data)
     dense = nn.Linear(units * (2 if bidirectional else 1), 1)
     dense.load_state_dict(module.head[-1].state_dict())

@@ -809,6 +809,8 @@ def test_predictions_are_made_in_blocks(sequences):
     X, y = sequences
     model = small(max_epochs=0).fit(X, y)
     sizes = []
-    model.module_.register_forward_pre_hook(lambda _, args: sizes.append(len(args[0])))
+    model.module_.register_forward_pre_hook(
+        lambda _, args, inputs: sizes.append(len(inputs["x"])), with_kwargs=True
+    )
     model.predict(np.repeat(X, 10, axis=0))
     assert sizes == [256, 256, 88]

@@ -7,7 +7,7 @@ import pytest
 from scipy import sparse
 
 from sklstm import StackedLSTMRegressor
-from sklstm.sequences import mean_and_scale
+from sklstm.sequences import Sequences, mean_and_scale
 
 MODEL = StackedLSTMRegressor(n_layers=1, units=4, max_epochs=1, random_state=0)
 
@@ -200,7 +200,7 @@ def test_bad_y_is_refused_with_its_place(y, message):
     ("X", "message"),
     [
         (GOOD[:, :, :1], "X has 1 features at each step.*expecting 2 features"),
-        (GOOD[:, :, 0], "X has 2 dimensions, but .* fitted with 3-D X"),
+        (GOOD[:, :, 0], "X is 2-D, but .* fitted with X that is 3-D"),
         (GOOD[:, :0], r"\(6, 0, 2\)"),
     ],
 )
@@ -214,7 +214,7 @@ def test_predict_refuses_another_number_of_columns():
     model = fitted(GOOD[:, :, 0], TARGET)
     with pytest.raises(ValueError, match=r"X has 4 features, but .* is expecting 5 features"):
         model.predict(GOOD[:, :4, 0])
-    with pytest.raises(ValueError, match=r"X has 3 dimensions, but .* fitted with 2-D X"):
+    with pytest.raises(ValueError, match=r"X is 3-D, but .* fitted with X that is 2-D"):
         model.predict(GOOD)
 
 
@@ -228,7 +228,7 @@ def test_statistics_are_those_of_all_steps(weighted, sequences):
     X, _ = sequences
     weight = np.arange(1, 61) if weighted else np.ones(60)
     rows = X.reshape(-1, 3)
-    mean, scale = mean_and_scale(X, weight.astype(float) if weighted else None)
+    mean, scale = mean_and_scale(Sequences.equal(X), weight.astype(float) if weighted else None)
     expected = np.average(rows, axis=0, weights=np.repeat(weight, 7))
     np.testing.assert_allclose(mean, expected)
     variance = np.average((rows - expected) ** 2, axis=0, weights=np.repeat(weight, 7))
@@ -237,11 +237,11 @@ def test_statistics_are_those_of_all_steps(weighted, sequences):
 
 def test_statistics_of_blocks_are_those_of_the_whole(monkeypatch, sequences):
     X, _ = sequences
-    whole = mean_and_scale(X, None)
+    whole = mean_and_scale(Sequences.equal(X), None)
     monkeypatch.setattr("sklstm.sequences.BLOCK_BYTES", 7 * 3 * 8 * 4)
-    np.testing.assert_allclose(mean_and_scale(X, None), whole, rtol=1e-12)
+    np.testing.assert_allclose(mean_and_scale(Sequences.equal(X), None), whole, rtol=1e-12)
 
 
 def test_a_constant_feature_has_scale_one():
     X = np.full((20, 4, 1), 1e6)
-    assert mean_and_scale(X, None)[1] == 1
+    assert mean_and_scale(Sequences.equal(X), None)[1] == 1

@@ -25,6 +25,7 @@ CONFIGURATIONS = [
     {"n_layers": 3},
     {"bidirectional": True},
     {"head_units": (8,)},
+    {"pooling": "concat"},
     {"early_stopping": True},
 ]
 # One batch an epoch: many epochs, at a high rate, for the R2 that check_regressors_train asks.
@@ -47,10 +48,13 @@ OTHER_VALUES = {
     "units": (8, 4, 2),
     "dropout": [0.1, 0.0, 0.2],
     "bidirectional": True,
+    "pooling": "max",
     "head_units": [8, 4],
+    "return_sequences": True,
     "n_timesteps": 2,
     "standardize": False,
     "loss": "huber",
+    "quantile": (0.1, 0.9),
     "lr": 0.5,
     "batch_size": 7,
     "max_epochs": 3,
