@@ -2,8 +2,9 @@
 
 from .module import StackedLSTM
 from .regressor import StackedLSTMRegressor
+from .scoring import step_scorer
 from .windows import LagWindows
 
 __version__ = "0.1.0"
 
-__all__ = ["LagWindows", "StackedLSTM", "StackedLSTMRegressor", "__version__"]
+__all__ = ["LagWindows", "StackedLSTM", "StackedLSTMRegressor", "__version__", "step_scorer"]

@@ -32,7 +32,7 @@ from .net import (
     training_callbacks,
 )
 from .sequences import Sequences, as_sequences, mean_and_scale
-from .targets import as_targets, drop_unused, mean_score
+from .targets import as_targets, drop_unused, mean_and_scale_of_labels, mean_score
 
 PRECISIONS = {"float32": torch.float32, "float64": torch.float64}
 
@@ -646,7 +646,7 @@ class StackedLSTMRegressor(RegressorMixin, BaseEstimator):
         elif self.standardize:
             net.set_statistics(
                 mean_and_scale(data.X, data.sample_weight),
-                mean_and_scale(data.y, data.sample_weight),
+                mean_and_scale_of_labels(data.y, data.sample_weight),
             )
 
 

@@ -219,7 +219,7 @@ def mean_and_scale(
     Parameters
     ----------
     values : Sequences
-        Present steps count, but for NaN.
+        Read a block at a time.
 
     sample_weight : ndarray of shape (n_samples,) or None
         Weight of each sample, the same at all its steps.

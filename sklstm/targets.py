@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
+from sklearn.preprocessing import StandardScaler
 from sklearn.utils import check_array, check_consistent_length
 from sklearn.utils.validation import _check_sample_weight
 
@@ -119,6 +120,18 @@ def as_targets(
     return _aligned(targets, X), form
 
 
+def join_steps(y: Any, name: str) -> Sequences:
+    """Take targets at each step, or predictions of them, whatever form they have.
+
+    Raises
+    ------
+    ValueError
+        If they are neither a list of arrays nor an array of 2 or 3 dimensions.
+    """
+    arrays = as_list(y, name)
+    return _steps_of_array(y)[0] if arrays is None else Sequences.joined(as_tables(arrays, name))
+
+
 def n_labels(y: Sequences) -> NDArray[np.intp]:
     """Count the labels of each sample: all that is not NaN."""
     counts = []
@@ -150,6 +163,35 @@ def drop_unused(
             raise ValueError("sample_weight is zero for every sample that has a label.")
         weight = weight[kept]
     return (X, y, weight) if kept.all() else (X[kept], y[kept], weight)
+
+
+def mean_and_scale_of_labels(
+    y: Sequences, sample_weight: NDArray[np.float64] | None
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Mean and standard deviation of each output over its labels, as `mean_and_scale`.
+
+    A scaler an output, as one for all would lose its count in a block without a label.
+
+    Raises
+    ------
+    ValueError
+        If an output has no label.
+    """
+    scalers = [StandardScaler() for _ in range(y.n_features)]
+    for block in y.blocks():
+        part = y[block]
+        steps = part.steps().astype(np.float64, copy=False)
+        weight = None if sample_weight is None else np.repeat(sample_weight[block], part.lengths)
+        for scaler, labels in zip(scalers, steps.T, strict=True):
+            known = ~np.isnan(labels)
+            if known.any():
+                at_known = None if weight is None else weight[known]
+                scaler.partial_fit(labels[known, np.newaxis], sample_weight=at_known)
+    for output, scaler in enumerate(scalers):
+        if not hasattr(scaler, "mean_"):
+            raise ValueError(f"y has no label for output {output}.")
+    mean, scale = zip(*((scaler.mean_, scaler.scale_) for scaler in scalers), strict=True)
+    return np.concatenate(mean), np.concatenate(scale)
 
 
 def mean_score(

@@ -85,12 +85,14 @@ def test_dropout_acts_on_the_output_of_the_layer_it_is_given_for():
 
 @pytest.mark.skipif(not torch.backends.mkldnn.is_available(), reason="torch without oneDNN")
 @pytest.mark.parametrize(
-    "options", [{}, {"bidirectional": True}, {"dropout": 0.1}, {"units": (8, 4)}]
+    "options",
+    [{}, {"bidirectional": True}, {"dropout": 0.1}, {"units": (8, 4)}, {"return_sequences": True}],
 )
-def test_every_layer_stays_on_the_fast_path(options):
+@pytest.mark.parametrize("lengths", [None, torch.tensor([9, 4, 1, 7, 9])])
+def test_every_layer_stays_on_the_fast_path(options, lengths):
     module = StackedLSTM(3, **{"n_layers": 2, "units": 8, **options})
     directions = 2 if options.get("bidirectional") else 1
-    assert n_fast_layers(module(X).grad_fn) == 2 * directions
+    assert n_fast_layers(module(X, lengths).grad_fn) == 2 * directions
 
 
 def n_fast_layers(node):
@@ -163,8 +165,121 @@ def test_head_gives_the_gradient_of_a_linear_layer(training):
         ({"dropout": (0.1,)}, "dropout.*n_layers=2.*got 1"),
         ({"head_units": (0,)}, "head_units.*got 0"),
         ({"n_outputs": None, "head_units": (4,)}, "head_units.*n_outputs"),
+        ({"n_outputs": None, "n_quantiles": 3}, "n_quantiles=3.*n_outputs"),
+        ({"n_quantiles": 0}, "n_quantiles.*got 0"),
+        ({"pooling": "sum"}, "pooling.*got 'sum'"),
     ],
 )
 def test_refuses_by_name_and_value(options, message):
     with pytest.raises(ValueError, match=message):
         StackedLSTM(**{"n_features": 3, "n_layers": 2, **options})
+
+
+LENGTHS = torch.tensor([9, 4, 1, 7, 9])
+VARIANTS = [
+    *({"n_layers": n_layers} for n_layers in (1, 2, 3)),
+    *({"pooling": pooling} for pooling in ("mean", "max", "concat")),
+    {"return_sequences": True},
+    {"head_units": (4,), "return_sequences": True},
+    {"n_outputs": 2, "n_quantiles": 3},
+]
+
+
+def answer(module, x, lengths=None):
+    """Predictions, of the first `lengths` steps where there are steps."""
+    y = module(x, lengths)
+    if not module.return_sequences:
+        return list(y)
+    return [row[:length] for row, length in zip(y, lengths, strict=True)]
+
+
+@pytest.mark.parametrize("bidirectional", [False, True])
+@pytest.mark.parametrize("variant", VARIANTS, ids=str)
+def test_padding_changes_no_bit(variant, bidirectional):
+    x = torch.randn(8, 40, 3, generator=torch.Generator().manual_seed(1))
+    lengths = torch.tensor([40, 3, 1, 17, 32, 33, 40, 2])
+    module = StackedLSTM(3, units=16, bidirectional=bidirectional, **variant).eval()
+    filled = x.clone()
+    for row, length in zip(filled, lengths, strict=True):
+        row[length:] = 1e3
+    longer = torch.cat([filled, torch.full((8, 23, 3), -1e3)], dim=1)
+    expected = answer(module, x, lengths)
+    for padded in (filled, longer):
+        assert all(map(torch.equal, answer(module, padded, lengths), expected))
+    short = answer(module, x[:, :17], lengths.clamp(max=17))
+    assert all(torch.equal(short[i], expected[i]) for i in (1, 2, 3, 7))
+
+
+@pytest.mark.parametrize("bidirectional", [False, True])
+@pytest.mark.parametrize("variant", VARIANTS, ids=str)
+def test_padded_sequences_are_answered_as_if_alone(variant, bidirectional):
+    module = StackedLSTM(3, units=8, bidirectional=bidirectional, **variant).train()
+    for i, own in enumerate(answer(module, X, LENGTHS)):
+        length = LENGTHS[i : i + 1]
+        (alone,) = answer(module, X[i : i + 1, : length[0]], length)
+        torch.testing.assert_close(own, alone, rtol=0, atol=1e-6)
+
+
+@pytest.mark.parametrize("bidirectional", [False, True])
+@pytest.mark.parametrize("variant", VARIANTS, ids=str)
+def test_no_gradient_comes_from_the_padding(variant, bidirectional):
+    module = StackedLSTM(3, units=8, bidirectional=bidirectional, **variant).train()
+    gradients = []
+    for fill in (0.0, 1e3):
+        x = X.clone()
+        for row, length in zip(x, LENGTHS, strict=True):
+            row[length:] = fill
+        module.zero_grad()
+        sum(y.square().sum() for y in answer(module, x, LENGTHS)).backward()
+        gradients.append([weights.grad.clone() for weights in module.parameters()])
+    assert all(map(torch.equal, *gradients))
+
+
+def test_poolings_are_of_the_steps_of_each_sequence():
+    module = StackedLSTM(3, n_outputs=None, n_layers=1, units=8, pooling="concat")
+    sequence = module.layers[0](X)[0]
+    pooled = module(X, LENGTHS)
+    for own, steps, length in zip(pooled, sequence, LENGTHS, strict=True):
+        parts = [steps[length - 1], steps[:length].mean(dim=0), steps[:length].amax(dim=0)]
+        torch.testing.assert_close(own, torch.cat(parts), rtol=0, atol=1e-6)
+    for part, pooling in enumerate(("last", "mean", "max")):
+        module.pooling = pooling
+        assert torch.equal(module(X, LENGTHS), pooled[:, 8 * part : 8 * part + 8])
+
+
+def test_the_second_direction_starts_at_each_sequence_s_own_last_step():
+    module = StackedLSTM(3, n_layers=2, units=8, bidirectional=True)
+    lstm, dense = reference(module, 2, 8, bidirectional=True)
+    for own, x, length in zip(module(X, LENGTHS), X, LENGTHS, strict=True):
+        sequence = lstm(x[:length])[0]
+        final = torch.cat([sequence[-1, :8], sequence[0, 8:]])
+        torch.testing.assert_close(own, dense(final), rtol=0, atol=1e-6)
+
+
+def test_with_return_sequences_the_same_head_answers_at_each_step():
+    module = StackedLSTM(3, n_outputs=2, units=8, head_units=(4,), return_sequences=True)
+    sequence = module.layers[1](module.layers[0](X)[0])[0]
+    torch.testing.assert_close(module(X), module.head(sequence))
+    assert module(X).shape == (5, 9, 2)
+
+
+def test_an_lstm_may_be_the_output_layer():
+    module = StackedLSTM(3, units=1, n_outputs=None)
+    assert len(module.head) == 0
+    assert module(X).shape == (5, 1)
+    assert torch.equal(module(X), module.layers[1](module.layers[0](X)[0])[0][:, -1])
+    steps = StackedLSTM(3, units=1, n_outputs=None, return_sequences=True)
+    steps.load_state_dict(module.state_dict())
+    assert steps(X).shape == (5, 9, 1)
+    assert torch.equal(steps(X)[:, -1], module(X))
+
+
+def test_quantiles_are_sorted_and_scaled_like_their_output():
+    module = StackedLSTM(3, n_outputs=2, units=8, n_quantiles=3, standardize=True)
+    module.output_scaler.mean.copy_(torch.tensor([10.0, -20.0]))
+    module.output_scaler.scale.copy_(torch.tensor([2.0, 3.0]))
+    y, scaled = module(X), module(X, scaled=True)
+    assert y.shape == (5, 2, 3)
+    assert (y.diff(dim=-1) >= 0).all()
+    torch.testing.assert_close(y[:, 0], scaled[:, 0].double() * 2 + 10)
+    torch.testing.assert_close(y[:, 1], scaled[:, 1].double() * 3 - 20)

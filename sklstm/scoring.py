@@ -1,0 +1,80 @@
+"""scikit-learn's scorers for targets at each step."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from numpy.typing import ArrayLike, NDArray
+from sklearn.base import BaseEstimator, RegressorMixin
+from sklearn.metrics import get_scorer
+
+from .targets import join_steps, mean_score
+
+
+class _Given(RegressorMixin, BaseEstimator):
+    """Predicts what it is given, so that a scorer sees predictions that are there already."""
+
+    def predict(self, X: NDArray[Any]) -> NDArray[Any]:
+        return X
+
+
+class StepScorer:
+    """What `step_scorer` makes."""
+
+    def __init__(self, scoring: str | Callable[..., float]) -> None:
+        self.scoring = scoring
+
+    def __repr__(self) -> str:
+        return f"step_scorer({self.scoring!r})"
+
+    def __call__(
+        self, estimator: Any, X: Any, y: Any, sample_weight: ArrayLike | None = None
+    ) -> float:
+        y_true, y_pred = join_steps(y, "y"), join_steps(estimator.predict(X), "the prediction")
+        if y_true.spans.tolist() != y_pred.spans.tolist():
+            raise ValueError("y and the predictions for X are not of the same lengths.")
+        return mean_score(self._score, y_true, y_pred.steps(), sample_weight)
+
+    def _score(
+        self, y_true: NDArray[Any], y_pred: NDArray[Any], sample_weight: NDArray[Any] | None
+    ) -> float:
+        weight = {} if sample_weight is None else {"sample_weight": sample_weight}
+        scorer = get_scorer(self.scoring)
+        return float(scorer(_Given(), y_pred, y_true, **weight))
+
+
+def step_scorer(scoring: str | Callable[..., float]) -> StepScorer:
+    """Make a scorer for many-to-many of one for tables.
+
+    scikit-learn's metrics take 1-D and 2-D targets without NaN. This one joins the steps
+    of all sequences, leaves out those without a label, and hands the rest on. Several
+    outputs are scored one by one, and the mean is taken.
+
+    Parameters
+    ----------
+    scoring : str or callable
+        Name of a scikit-learn scorer, or a scorer, that needs `predict` alone.
+
+    Returns
+    -------
+    callable
+        ``scorer(estimator, X, y, sample_weight=None)``, for the `scoring` of
+        cross-validation and searches. `y` is as for `StackedLSTMRegressor` with
+        `return_sequences`; `sample_weight` is one weight a sequence.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from sklearn.model_selection import cross_val_score
+    >>> from sklstm import StackedLSTMRegressor, step_scorer
+    >>> rng = np.random.default_rng(0)
+    >>> X = [rng.normal(size=(length, 1)) for length in rng.integers(5, 15, size=60)]
+    >>> y = [np.cumsum(x) for x in X]
+    >>> model = StackedLSTMRegressor(return_sequences=True, max_epochs=2, random_state=0)
+    >>> scoring = step_scorer("neg_mean_absolute_error")
+    >>> cross_val_score(model, X, y, scoring=scoring, cv=3).shape
+    (3,)
+    """
+    get_scorer(scoring)
+    return StepScorer(scoring)
