@@ -221,8 +221,11 @@ def mean_score(
     if sample_weight is not None:
         weight = np.repeat(_check_sample_weight(sample_weight, y_true), y_true.lengths)
     scores = []
-    for labels, predictions in zip(y_true.steps().T, np.moveaxis(y_pred, 1, 0), strict=True):
+    outputs = zip(y_true.steps().T, np.moveaxis(y_pred, 1, 0), strict=True)
+    for output, (labels, predictions) in enumerate(outputs):
         known = ~np.isnan(labels)
+        if not known.any():
+            raise ValueError(f"y has no label for output {output}.")
         weight_known = None if weight is None else weight[known]
         scores.append(score(labels[known], predictions[known], sample_weight=weight_known))
     return float(np.mean(scores))

@@ -5,9 +5,10 @@ import pandas as pd
 import polars as pl
 import pytest
 from scipy import sparse
+from sklearn.base import clone
 
-from sklstm import StackedLSTMRegressor
-from sklstm.sequences import Sequences, mean_and_scale
+from sklstm import LagWindows, StackedLSTMRegressor
+from sklstm.sequences import Sequences, as_sequences, mean_and_scale
 
 MODEL = StackedLSTMRegressor(n_layers=1, units=4, max_epochs=1, random_state=0)
 
@@ -245,3 +246,185 @@ def test_statistics_of_blocks_are_those_of_the_whole(monkeypatch, sequences):
 def test_a_constant_feature_has_scale_one():
     X = np.full((20, 4, 1), 1e6)
     assert mean_and_scale(Sequences.equal(X), None)[1] == 1
+
+
+SPANS = [5, 3, 7, 1, 7, 4, 2, 6]
+LISTED = [np.random.default_rng(span).normal(size=(span, 2)) for span in SPANS]
+SERIES = [sequence[:, 0] for sequence in LISTED]
+EIGHT = np.arange(8.0)
+
+
+def objects(arrays):
+    container = np.empty(len(arrays), dtype=object)
+    container[:] = arrays
+    return container
+
+
+def padded(arrays, before=0):
+    """A 3-D array, NaN around the sequences."""
+    longest = max(map(len, arrays))
+    rows = np.full((len(arrays), longest, arrays[0].shape[1]), np.nan)
+    for row, array in zip(rows, arrays, strict=True):
+        row[before * (longest - len(array)) // 2 :][: len(array)] = array
+    return rows
+
+
+@pytest.mark.parametrize(
+    "form",
+    [
+        tuple,
+        objects,
+        lambda X: pd.Series(X),
+        lambda X: [x.tolist() for x in X],
+        lambda X: [pd.DataFrame(x) for x in X],
+        lambda X: [np.asfortranarray(x) for x in X],
+        lambda X: [x[::-1][::-1] for x in X],
+        lambda X: [x.astype(object) for x in X],
+        lambda X: [np.vstack([x, np.full((2, 2), np.nan)]) for x in X],
+        padded,
+        lambda X: padded(X, before=1),
+        lambda X: padded(X, before=2),
+        lambda X: np.concatenate([np.full((8, 3, 2), np.nan), padded(X)], axis=1),
+    ],
+    ids=[
+        "tuple",
+        "object array",
+        "Series",
+        "nested lists",
+        "DataFrames",
+        "fortran",
+        "negative strides",
+        "objects",
+        "NaN at ends",
+        "NaN after",
+        "NaN around",
+        "NaN before",
+        "NaN everywhere at first",
+    ],
+)
+@pytest.mark.parametrize("weighted", [False, True])
+def test_every_form_of_the_same_sequences_gives_the_same_bits(form, weighted):
+    params = {"max_epochs": 3, "batch_size": 3}
+    weight = np.arange(8.0) if weighted else None
+    model, other = (StackedLSTMRegressor(**{**MODEL.get_params(), **params}) for _ in range(2))
+    expected = model.fit(LISTED, EIGHT, sample_weight=weight).predict(LISTED)
+    assert np.array_equal(
+        other.fit(form(LISTED), EIGHT, sample_weight=weight).predict(LISTED), expected
+    )
+    assert np.array_equal(model.predict(form(LISTED)), expected)
+    assert other.n_features_in_ == 2
+
+
+@pytest.mark.parametrize("form", [list, objects, lambda X: [x.tolist() for x in X]])
+def test_one_dimensional_sequences_are_univariate(form):
+    model = fitted(form(SERIES), EIGHT)
+    assert model.n_features_in_ == 1
+    expected = fitted([x[:, np.newaxis] for x in SERIES], EIGHT).predict(
+        [x[:, np.newaxis] for x in SERIES]
+    )
+    assert np.array_equal(model.predict(form(SERIES)), expected)
+    assert np.array_equal(model.predict([x[:, np.newaxis] for x in SERIES]), expected)
+    assert np.array_equal(model.predict(form(SERIES[:1])), expected[:1])
+
+
+def test_a_list_of_equal_lengths_is_as_good_as_an_array(sequences):
+    X, y = sequences
+    assert np.array_equal(fitted(list(X), y).predict(list(X)), fitted(X, y).predict(X))
+    rows = X[:, :, 0]
+    expected = fitted(rows, y).predict(rows)
+    model = fitted(list(rows), y)
+    assert model.n_features_in_ == 1
+    for again in (list(rows), rows, rows.tolist(), rows[:, :, np.newaxis]):
+        assert np.array_equal(model.predict(again), expected)
+    assert np.array_equal(fitted(rows, y).predict(list(rows)), expected)
+
+
+def test_a_list_of_rows_is_a_table_for_n_timesteps(sequences):
+    X, y = sequences
+    model = fitted(list(X.reshape(60, 21)), y, n_timesteps=7)
+    assert model.n_features_in_ == 21
+    assert np.array_equal(model.predict(X.reshape(60, 21)), fitted(X, y).predict(X))
+
+
+def test_fit_and_predict_may_see_different_forms_of_sequences():
+    model = fitted(LISTED, EIGHT)
+    equal = np.random.default_rng(0).normal(size=(4, 9, 2))
+    expected = model.predict(equal)
+    assert np.array_equal(model.predict(list(equal)), expected)
+    assert np.array_equal(fitted(padded(LISTED), EIGHT).predict(equal), expected)
+
+
+def test_statistics_are_those_of_present_steps():
+    steps = np.concatenate(LISTED)
+    for X in (LISTED, padded(LISTED, before=1)):
+        scaler = fitted(X, EIGHT).module_.input_scaler
+        np.testing.assert_allclose(scaler.mean, steps.mean(axis=0))
+        np.testing.assert_allclose(scaler.scale, steps.std(axis=0))
+
+
+def test_windows_of_missing_rows_are_shorter_sequences():
+    table = np.random.default_rng(0).normal(size=(30, 2))
+    windows = LagWindows(5, padding="nan").fit_transform(table)
+    listed = [table[max(0, end - 4) : end + 1] for end in range(30)]
+    y = np.arange(30.0)
+    model = fitted(windows, y, max_epochs=3)
+    assert np.array_equal(model.predict(windows), fitted(listed, y, max_epochs=3).predict(listed))
+
+
+def test_padded_arrays_are_not_copied():
+    windows = LagWindows(50, padding="nan").fit_transform(np.zeros((1000, 1)))
+    sequences = as_sequences(clone(MODEL), windows, n_timesteps=None, reset=True)
+    assert np.shares_memory(sequences.values, windows)
+    assert sequences.lengths[:51].tolist() == [*range(1, 51), 50]
+
+
+@pytest.mark.parametrize(
+    ("X", "message"),
+    [
+        ([*LISTED[:7], np.zeros((6, 3))], r"X\[7\] has 3 values at each step, X\[0\] has 2"),
+        ([*LISTED[:7], np.zeros(6)], r"X\[7\] has 1 values at each step"),
+        ([*LISTED[:7], np.zeros((0, 2))], r"X\[7\] has shape \(0, 2\)"),
+        ([*LISTED[:7], np.zeros((6, 2, 1))], r"X\[7\] has shape \(6, 2, 1\)"),
+        ([*LISTED[:7], 3.0], r"X\[7\] has shape \(\)"),
+        ([*LISTED[:7], None], r"X\[7\] has shape \(\)|X\[7\] is not an array of real numbers"),
+        ([*LISTED[:7], np.full((6, 2), "a")], r"X\[7\] has dtype <U1"),
+        ([*LISTED[:7], np.zeros((6, 2), dtype=complex)], r"X\[7\] has dtype complex128"),
+        ([*LISTED[:7], {"a": 1}], r"X\[7\] is not an array of real numbers"),
+        ([*LISTED[:7], [[1, 2], [3]]], r"X\[7\] is not an array of real numbers"),
+        (
+            [*LISTED[:7], with_value(LISTED[7], (2, 1), np.nan)],
+            "X contains NaN at sample 7, step 2, feature 1",
+        ),
+        (
+            [*LISTED[:7], with_value(LISTED[7], 2, np.nan)],
+            "X contains NaN at sample 7, step 2, feature 0",
+        ),
+        ([*LISTED[:7], with_value(LISTED[7], (0, 0), np.inf)], "infinity at sample 7, step 0"),
+        ([*LISTED[:7], np.full((6, 2), np.nan)], "X is NaN at all 6 steps of sample 7"),
+        (with_value(padded(LISTED), 4, np.nan), "X is NaN at all 7 steps of sample 4"),
+        (with_value(padded(LISTED), (0, 1), np.nan), "NaN at sample 0, step 1, feature 0"),
+        (with_value(padded(LISTED), (0, 0, 1), np.nan), "NaN at sample 0, step 0, feature 1"),
+        (with_value(padded(LISTED), (2, 6, 1), np.inf), "infinity at sample 2, step 6, feature 1"),
+    ],
+)
+def test_bad_sequences_are_refused_with_their_place(X, message):
+    with pytest.raises(ValueError, match=message):
+        MODEL.fit(X, EIGHT)
+
+
+def test_bad_sequences_are_refused_in_predict():
+    model = fitted(LISTED, EIGHT)
+    with pytest.raises(ValueError, match=r"X has 1 features at each step.*expecting 2"):
+        model.predict(SERIES)
+    with pytest.raises(ValueError, match=r"X is 2-D, but .* fitted with X that is 3-D"):
+        model.predict(np.zeros((8, 2)))
+    rows = fitted(np.zeros((8, 5)), EIGHT)
+    with pytest.raises(ValueError, match=r"X\[1\] has 3 columns, X\[0\] has 5"):
+        rows.predict(SERIES)
+    with pytest.raises(ValueError, match=r"X is 3-D, but .* fitted with X that is 2-D"):
+        rows.predict(LISTED)
+
+
+def test_no_sequences_are_refused():
+    with pytest.raises(ValueError, match="Expected 2D array"):
+        MODEL.fit([], [])

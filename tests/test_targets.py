@@ -218,3 +218,9 @@ def test_an_output_may_have_its_labels_late_in_the_data(monkeypatch):
     expected = np.nanmean(y, axis=(0, 1)), np.nanstd(y, axis=(0, 1))
     monkeypatch.setattr("sklstm.sequences.BLOCK_BYTES", 6 * 2 * 8)
     np.testing.assert_allclose(mean_and_scale_of_labels(Sequences.equal(y), None), expected)
+
+
+def test_an_output_without_a_label_has_no_score():
+    model = fitted(LISTED, PAIRS)
+    with pytest.raises(ValueError, match="y has no label for output 1"):
+        model.score(LISTED, [row * [1, np.nan] for row in PAIRS])
