@@ -609,7 +609,7 @@ class StackedLSTMRegressor(RegressorMixin, BaseEstimator):
         if not isinstance(self.quantile, Iterable):
             return float(self.quantile)
         quantiles = [float(quantile) for quantile in self.quantile]
-        if not quantiles or np.any(np.diff([0.0, *quantiles, 1.0]) <= 0):
+        if not quantiles or not (np.diff([0.0, *quantiles, 1.0]) > 0).all():
             raise ValueError(
                 f"quantile={self.quantile!r} must be a float in (0, 1), or several in rising order."
             )

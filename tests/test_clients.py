@@ -252,6 +252,57 @@ def test_partial_dependence_is_the_slope_of_the_target():
     np.testing.assert_allclose(rises, [0, 1], atol=0.3)
 
 
+LISTED = [np.random.default_rng(n).normal(size=(n % 7 + 2, 2)) for n in range(N_SAMPLES)]
+AT_END = np.array([x[-1].sum() for x in LISTED])
+AT_STEPS = [x.sum(axis=1) for x in LISTED]
+
+
+def objects(arrays):
+    container = np.empty(len(arrays), dtype=object)
+    container[:] = arrays
+    return container
+
+
+@pytest.fixture(params=["one target", "a target a step"])
+def unequal(request):
+    """A model, and targets for `LISTED`."""
+    many = request.param == "a target a step"
+    return model(return_sequences=many), AT_STEPS if many else AT_END
+
+
+def test_grid_search_works_on_sequences_of_unequal_length(unequal):
+    regressor, y = unequal
+    pipeline = make_pipeline(FunctionTransformer(), regressor)
+    grid = {"stackedlstmregressor__n_layers": [1, 2]}
+    searches = [
+        GridSearchCV(clone(pipeline), grid, cv=2, n_jobs=n_jobs).fit(LISTED, y) for n_jobs in (1, 2)
+    ]
+    np.testing.assert_array_equal(*(s.cv_results_["mean_test_score"] for s in searches))
+    assert all(map(np.array_equal, *(search.predict(LISTED) for search in searches)))
+    assert searches[0].cv_results_["mean_test_score"].min() > 0.5
+
+
+def test_cross_val_score_works_on_sequences_of_unequal_length(unequal):
+    regressor, y = unequal
+    scores = cross_val_score(regressor, LISTED, y, cv=KFold(2), n_jobs=2)
+    expected = [
+        clone(regressor)
+        .fit([LISTED[i] for i in train], [y[i] for i in train])
+        .score([LISTED[i] for i in test], [y[i] for i in test])
+        for train, test in KFold(2).split(LISTED)
+    ]
+    assert scores.tolist() == expected
+    assert scores.min() > 0.5
+
+
+def test_cross_val_predict_works_on_object_arrays_of_sequences(unequal):
+    regressor, y = unequal
+    y = y if isinstance(y, np.ndarray) else objects(y)
+    predictions = cross_val_predict(regressor, objects(LISTED), y, cv=KFold(2), n_jobs=2)
+    first = clone(regressor).fit(LISTED[60:], y[60:]).predict(LISTED[:60])
+    assert all(map(np.array_equal, predictions[:60], first))
+
+
 @pytest.fixture
 def metadata_routing():
     with config_context(enable_metadata_routing=True):
@@ -325,3 +376,22 @@ def test_data_frames_between_the_steps_of_a_pipeline_change_no_bit(output):
         predictions = pipeline.fit(TABLE, TARGET).predict(TABLE)
     np.testing.assert_array_equal(predictions, expected)
     assert pipeline[1].feature_names_in_.tolist() == [f"x{i}" for i in range(8)]
+
+
+@pytest.mark.usefixtures("metadata_routing")
+def test_sample_weight_is_routed_to_sequences_of_unequal_length(unequal):
+    regressor, y = unequal
+    weight = np.tile([1.0, 0.0], N_SAMPLES // 2)
+    y = [10 - 5 * row if i % 2 else row for i, row in enumerate(y)]
+    regressor.set_fit_request(sample_weight=True).set_score_request(sample_weight=True)
+    search = GridSearchCV(
+        make_pipeline(FunctionTransformer(), regressor),
+        {"stackedlstmregressor__n_layers": [1, 2]},
+        cv=2,
+        n_jobs=2,
+    ).fit(LISTED, y, sample_weight=weight)
+    assert search.cv_results_["mean_test_score"].min() > 0.5
+    kept = slice(None, None, 2)
+    expected = clone(search.best_estimator_).fit(LISTED[kept], y[kept]).predict(LISTED)
+    for own, other in zip(search.predict(LISTED), expected, strict=True):
+        np.testing.assert_allclose(own, other, atol=1e-5)

@@ -1,6 +1,7 @@
 import copy
 import io
 import pickle
+import re
 import tracemalloc
 
 import cloudpickle
@@ -10,16 +11,25 @@ import pytest
 import torch
 from sklearn.base import clone
 from sklearn.exceptions import ConvergenceWarning, NotFittedError
+from sklearn.metrics import d2_pinball_score
 from skorch.callbacks import Callback, EpochScoring
 from skorch.exceptions import DeviceWarning
 
 from sklstm import StackedLSTMRegressor
+from sklstm.net import Batches, SequenceDataset
+from sklstm.sequences import Sequences
 
 
 def small(**params):
     return StackedLSTMRegressor(
         **{"n_layers": 2, "units": 8, "max_epochs": 3, "random_state": 0, **params}
     )
+
+
+def ragged(n_samples, longest=40):
+    """Sequences of 1 to `longest` steps of 3 features."""
+    rng = np.random.default_rng(1)
+    return [rng.normal(size=(n, 3)) for n in rng.integers(1, longest + 1, size=n_samples)]
 
 
 class AtEpoch(Callback):
@@ -246,6 +256,10 @@ def test_without_a_seed_numpy_s_global_state_decides(sequences):
         {"bidirectional": True},
         {"head_units": (33,), "units": 7},
         {"standardize": False},
+        {"pooling": "mean"},
+        {"pooling": "max"},
+        {"pooling": "concat", "bidirectional": True},
+        {"loss": "quantile", "quantile": (0.1, 0.9)},
     ],
 )
 @pytest.mark.parametrize("n_outputs", [1, 5])
@@ -256,6 +270,33 @@ def test_predictions_do_not_depend_on_the_batch(params, n_outputs):
     whole = model.predict(X)
     for rows in (slice(0, 1), slice(999, 1000), slice(5, 8), slice(37, 292), slice(1, 1000)):
         assert np.array_equal(model.predict(X[rows]), whole[rows])
+
+
+@pytest.mark.parametrize(
+    "params",
+    [
+        {"n_layers": 1},
+        {"n_layers": 2},
+        {"n_layers": 3},
+        {"pooling": "mean"},
+        {"pooling": "max"},
+        {"pooling": "concat"},
+        {"return_sequences": True},
+        {"return_sequences": True, "head_units": (5,)},
+    ],
+)
+@pytest.mark.parametrize("bidirectional", [False, True])
+def test_predictions_do_not_depend_on_padding_or_batch(params, bidirectional):
+    X = ragged(600)
+    y = [x[:, 0] for x in X] if "return_sequences" in params else [x[-1, 0] for x in X]
+    model = small(**params, bidirectional=bidirectional, max_epochs=1).fit(X[:50], y[:50])
+    whole = model.predict(X)
+    for rows in (slice(0, 1), slice(599, 600), slice(5, 8), slice(37, 292), slice(1, 600)):
+        assert all(map(np.array_equal, model.predict(X[rows]), whole[rows]))
+    longest = max(X, key=len)
+    for i in (0, 1, 2, 3):
+        pair = model.predict([X[i], np.repeat(longest, 3, axis=0)])
+        assert np.array_equal(pair[0], whole[i])
 
 
 def test_bits_do_not_depend_on_the_number_of_threads(sequences):
@@ -307,7 +348,14 @@ def test_without_warm_start_fit_starts_afresh(sequences):
 
 
 @pytest.mark.parametrize(
-    "changed", [{"n_layers": 3}, {"units": 9}, {"bidirectional": True}, {"head_units": (4,)}]
+    "changed",
+    [
+        {"n_layers": 3},
+        {"units": 9},
+        {"bidirectional": True},
+        {"head_units": (4,)},
+        {"pooling": "mean"},
+    ],
 )
 def test_warm_start_refuses_another_architecture(changed, sequences):
     X, y = sequences
@@ -610,6 +658,46 @@ def test_only_ratios_of_weights_matter(sequences):
     assert np.array_equal(first, second)
 
 
+@pytest.mark.parametrize("params", [{}, {"return_sequences": True}])
+def test_weights_equal_repetitions_for_sequences_of_unequal_length(params):
+    X = ragged(40, longest=9)
+    y = [x.cumsum(axis=0) for x in X] if "return_sequences" in params else [x[-1] for x in X]
+    weight = np.tile([1, 2, 0, 1, 3], 8)
+    index = np.repeat(np.arange(40), weight)
+    params = {"precision": "float64", "batch_size": 1000, "max_epochs": 10, **params}
+    weighted = small(**params).fit(X, y, sample_weight=weight)
+    repeated = small(**params).fit([X[i] for i in index], [y[i] for i in index])
+    for first, second in zip(weighted.predict(X), repeated.predict(X), strict=True):
+        np.testing.assert_allclose(first, second, rtol=1e-7, atol=1e-9)
+    assert weighted.loss_curve_ == pytest.approx(repeated.loss_curve_, rel=1e-9)
+    assert weighted.score(X, y, sample_weight=weight) == pytest.approx(
+        repeated.score([X[i] for i in index], [y[i] for i in index]), rel=1e-9
+    )
+
+
+def test_early_stopping_weighs_the_held_out_tail():
+    X = ragged(40, longest=9)
+    y = np.array([x[-1, 0] for x in X])
+    weight = np.where(np.arange(40) < 30, 1, np.arange(40) % 2 + 1)
+    params = {"early_stopping": True, "validation_fraction": 0.25, "precision": "float64"}
+    weighted = small(**params).fit(X, y, sample_weight=weight)
+    errors = (weighted.predict(X[30:]) - y[30:]) / weighted.module_.output_scaler.scale.item()
+    expected = np.average(errors**2, weights=weight[30:])
+    assert min(weighted.validation_loss_curve_) == pytest.approx(expected, rel=1e-6)
+
+
+@pytest.mark.parametrize("method", ["fit", "partial_fit"])
+@pytest.mark.parametrize("params", [{}, {"return_sequences": True}, {"early_stopping": True}])
+def test_weight_zero_equals_leaving_out(method, params):
+    X = ragged(40)
+    y = [x[:, 0] for x in X] if "return_sequences" in params else [x[-1, 0] for x in X]
+    weight = np.tile([1.0, 0.0, 2.0, 0.5], 10)
+    kept = np.flatnonzero(weight)
+    fits = [(X, y, weight), ([X[i] for i in kept], [y[i] for i in kept], weight[kept])]
+    models = [getattr(small(**params), method)(*data) for data in fits]
+    assert all(map(np.array_equal, *(model.predict(X) for model in models)))
+
+
 @pytest.mark.parametrize(
     ("weight", "message"),
     [
@@ -623,6 +711,142 @@ def test_bad_weights_are_refused(weight, message, sequences):
     X, y = sequences
     with pytest.raises(ValueError, match=message):
         small().fit(X, y, sample_weight=weight)
+
+
+# sequences of unequal length
+
+
+def test_a_list_of_equal_lengths_fits_to_the_bits_of_the_array(sequences):
+    X, y = sequences
+    assert np.array_equal(small().fit(list(X), y).predict(X), small().fit(X, y).predict(X))
+
+
+def test_batches_hold_sequences_of_like_length():
+    lengths = np.random.default_rng(0).integers(10, 101, size=1000)
+    dataset = SequenceDataset(Sequences.joined([np.full((n, 1), n) for n in lengths]))
+    batches = Batches(dataset, batch_size=32, shuffle=True)
+    torch.manual_seed(0)
+    epochs = [[inputs["x"] for inputs, _ in batches] for _ in range(2)]
+    for epoch in epochs:
+        assert sorted(len(x) for x in epoch) == [8, *[32] * 31]
+        seen = np.concatenate([x[:, 0, 0] for x in epoch])
+        assert np.array_equal(np.sort(seen), np.sort(lengths))
+        assert sum(x.numel() for x in epoch) < 1.05 * lengths.sum()
+        assert len({x.shape[1] for x in epoch[:8]}) > 4
+    assert not torch.equal(epochs[0][0], epochs[1][0])
+    torch.manual_seed(0)
+    again = [inputs["x"] for inputs, _ in batches]
+    assert all(map(torch.equal, again, epochs[0]))
+
+
+def test_batches_of_predictions_are_smaller_where_sequences_are_long(monkeypatch):
+    monkeypatch.setattr("sklstm.net.BLOCK", 1000)
+    lengths = [1] * 300 + [100] * 20
+    dataset = SequenceDataset(Sequences.joined([np.zeros((n, 1)) for n in lengths]))
+    batches = [inputs["x"] for inputs, _ in Batches(dataset, batch_size=256)]
+    assert [len(x) for x in batches] == [256, *[8] * 8]
+
+
+def test_early_stopping_holds_out_the_tail_of_sequences():
+    X = ragged(40)
+    y = np.array([x[-1, 0] for x in X])
+    model = small(early_stopping=True, validation_fraction=0.25).fit(X, y)
+    errors = (model.predict(X[30:]) - y[30:]) / model.module_.output_scaler.scale.item()
+    best = model.validation_loss_curve_[model.best_epoch_ - 1]
+    assert best == pytest.approx(np.square(errors).mean(), rel=1e-5)
+
+
+@pytest.mark.parametrize("pooling", ["last", "mean", "max", "concat"])
+@pytest.mark.parametrize("bidirectional", [False, True])
+def test_it_learns_from_sequences_of_unequal_length(pooling, bidirectional):
+    X = ragged(400, longest=12)
+    y = np.array([x[-1, 0] + x[:, 1].mean() + x[:, 2].max() for x in X])
+    model = small(pooling=pooling, bidirectional=bidirectional, max_epochs=30, lr=0.03)
+    assert model.fit(X[:300], y[:300]).score(X[300:], y[300:]) > 0.6
+
+
+def test_it_learns_a_target_at_each_step():
+    X = ragged(200, longest=12)
+    y = [np.cumsum(x[:, 0]) for x in X]
+    model = small(return_sequences=True, max_epochs=30, lr=0.03).fit(X[:150], y[:150])
+    assert model.score(X[150:], y[150:]) > 0.9
+
+
+def test_partial_fit_takes_chunks_of_sequences():
+    X = ragged(90)
+    y = [x[:, 0] for x in X]
+    model = small(return_sequences=True)
+    for start in (0, 30, 60):
+        model.partial_fit(X[start : start + 30], y[start : start + 30])
+    assert model.n_iter_ == 3
+    assert model.loss_curve_[2] < model.loss_curve_[0]
+
+
+def test_partial_fit_takes_a_chunk_in_which_an_output_has_no_label():
+    X = ragged(20)
+    y = [x[:, :2] for x in X]
+    model = small(return_sequences=True).partial_fit(X, y)
+    model.partial_fit(X, [row * [1, np.nan] for row in y])
+    assert np.isfinite(model.score(X, y))
+
+
+# quantiles
+
+
+@pytest.fixture(scope="module")
+def uneven():
+    """Noise whose spread is the last step of the sequence."""
+    rng = np.random.default_rng(0)
+    X = rng.uniform(0.2, 2, size=(8000, 5, 1))
+    return X, X[:, 0, 0] + X[:, -1, 0] * rng.normal(size=8000)
+
+
+def test_quantiles_cover_what_they_say_and_never_cross(uneven):
+    X, y = uneven
+    model = small(loss="quantile", quantile=(0.1, 0.5, 0.9), units=16, max_epochs="auto")
+    low, middle, high = model.fit(X[:4000], y[:4000]).predict(X[4000:]).T
+    assert np.mean((low <= y[4000:]) & (y[4000:] <= high)) == pytest.approx(0.8, abs=0.03)
+    assert (low <= middle).all()
+    assert (middle <= high).all()
+    assert np.corrcoef(high - low, X[4000:, -1, 0])[0, 1] > 0.95
+
+
+@pytest.mark.parametrize("quantile", [0.2, 0.9])
+def test_a_single_quantile_has_no_axis_of_its_own(quantile, uneven):
+    X, y = uneven
+    model = small(loss="quantile", quantile=quantile, units=16, max_epochs=10)
+    prediction = model.fit(X[:4000], y[:4000]).predict(X[4000:])
+    assert prediction.shape == (4000,)
+    assert np.mean(y[4000:] <= prediction) == pytest.approx(quantile, abs=0.03)
+
+
+@pytest.mark.parametrize("quantile", [0.2, (0.2,), (0.1, 0.6)])
+def test_score_of_quantiles_is_d2(quantile, sequences):
+    X, y = sequences
+    model = small(loss="quantile", quantile=quantile).fit(X, y)
+    columns = model.predict(X).reshape(60, -1).T
+    expected = np.mean(
+        [
+            d2_pinball_score(y, column, alpha=level)
+            for level, column in zip(np.ravel(quantile), columns, strict=True)
+        ]
+    )
+    model.set_params(loss="huber", quantile=0.5)
+    assert model.score(X, y) == pytest.approx(expected, rel=1e-12)
+    assert model.predict(X).shape == (60, *np.shape(quantile))
+
+
+def test_quantiles_of_several_outputs_have_an_axis_of_their_own(sequences):
+    X, y = sequences
+    model = small(loss="quantile", quantile=(0.1, 0.9)).fit(X, np.stack([y, -y], axis=1))
+    assert model.predict(X).shape == (60, 2, 2)
+    assert model.n_outputs_ == 2
+
+
+@pytest.mark.parametrize("quantile", [(0.9, 0.1), (0.5, 0.5), (), (0.0, 0.5), (0.5, np.nan)])
+def test_bad_quantiles_are_refused(quantile, sequences):
+    with pytest.raises(ValueError, match=re.escape(f"quantile={quantile!r}")):
+        small(loss="quantile", quantile=quantile).fit(*sequences)
 
 
 # the skorch net
@@ -718,11 +942,15 @@ def test_verbose_0_is_silent(sequences, capsys):
         ("dropout", (0.1,)),
         ("dropout", (0.1, 2.0)),
         ("bidirectional", "yes"),
+        ("pooling", "sum"),
         ("head_units", 8),
         ("head_units", (0,)),
+        ("return_sequences", "yes"),
         ("n_timesteps", 0),
         ("standardize", None),
         ("loss", "poisson"),
+        ("quantile", 1.0),
+        ("quantile", "median"),
         ("lr", 0.0),
         ("lr", float("nan")),
         ("batch_size", 0),
