@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, ClassVar
 
+import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from sklearn.base import BaseEstimator, RegressorMixin
 from sklearn.metrics import get_scorer
+from sklearn.utils import check_consistent_length
+from sklearn.utils.metadata_routing import UNUSED
 
+from .sequences import Sequences
 from .targets import join_steps, mean_score
 
 
@@ -19,29 +23,32 @@ class _Given(RegressorMixin, BaseEstimator):
         return X
 
 
-class StepScorer:
-    """What `step_scorer` makes."""
+class StepScorer(BaseEstimator):
+    """What `step_scorer` makes; a `BaseEstimator` for its `set_score_request`."""
+
+    __metadata_request__score: ClassVar[dict[str, str]] = {"estimator": UNUSED}
 
     def __init__(self, scoring: str | Callable[..., float]) -> None:
         self.scoring = scoring
 
-    def __repr__(self) -> str:
-        return f"step_scorer({self.scoring!r})"
-
     def __call__(
         self, estimator: Any, X: Any, y: Any, sample_weight: ArrayLike | None = None
     ) -> float:
+        return self.score(estimator, X, y, sample_weight)
+
+    def score(
+        self, estimator: Any, X: Any, y: Any, sample_weight: ArrayLike | None = None
+    ) -> float:
+        """Score the labelled steps of all sequences."""
         y_true, y_pred = join_steps(y, "y"), join_steps(estimator.predict(X), "the prediction")
-        if y_true.spans.tolist() != y_pred.spans.tolist():
-            raise ValueError("y and the predictions for X are not of the same lengths.")
+        _check_same_shapes(y_true, y_pred)
         return mean_score(self._score, y_true, y_pred.steps(), sample_weight)
 
     def _score(
         self, y_true: NDArray[Any], y_pred: NDArray[Any], sample_weight: NDArray[Any] | None
     ) -> float:
         weight = {} if sample_weight is None else {"sample_weight": sample_weight}
-        scorer = get_scorer(self.scoring)
-        return float(scorer(_Given(), y_pred, y_true, **weight))
+        return float(get_scorer(self.scoring)(_Given(), y_pred, y_true, **weight))
 
 
 def step_scorer(scoring: str | Callable[..., float]) -> StepScorer:
@@ -61,7 +68,14 @@ def step_scorer(scoring: str | Callable[..., float]) -> StepScorer:
     callable
         ``scorer(estimator, X, y, sample_weight=None)``, for the `scoring` of
         cross-validation and searches. `y` is as for `StackedLSTMRegressor` with
-        `return_sequences`; `sample_weight` is one weight a sequence.
+        `return_sequences`; `sample_weight` is one weight a sequence, and is routed where
+        ``set_score_request(sample_weight=True)`` asks for it.
+
+    Raises
+    ------
+    ValueError
+        If there is no such scorer; when scoring, if the predictions are not one for each
+        label.
 
     Examples
     --------
@@ -78,3 +92,19 @@ def step_scorer(scoring: str | Callable[..., float]) -> StepScorer:
     """
     get_scorer(scoring)
     return StepScorer(scoring)
+
+
+def _check_same_shapes(y_true: Sequences, y_pred: Sequences) -> None:
+    if y_true.n_features != y_pred.n_features:
+        raise ValueError(
+            f"y has {y_true.n_features} outputs at each step, the prediction {y_pred.n_features}."
+        )
+    check_consistent_length(y_true, y_pred)
+    for sample, (steps, predicted) in enumerate(zip(y_true.spans, y_pred.spans, strict=True)):
+        if steps != predicted:
+            raise ValueError(f"y has {steps} steps at sample {sample}, the prediction {predicted}.")
+    lost = ~np.isnan(y_true.steps()) & np.isnan(y_pred.steps())
+    if lost.any():
+        place = int(lost.any(axis=1).argmax())
+        sample = int(np.repeat(np.arange(len(y_true)), y_true.spans)[place])
+        raise ValueError(f"y has a label at sample {sample} where the prediction is NaN.")

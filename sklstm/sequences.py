@@ -375,7 +375,11 @@ def _check_same_form(estimator: Any, form: str, reset: bool) -> None:
     if reset:
         estimator._X_form = form
     elif (form == "rows") != (estimator._X_form == "rows") and estimator._X_form != "series":
-        forms = {"rows": "2-D", "steps": "3-D", "series": "a list of 1-D sequences"}
+        forms = {
+            "rows": "2-D",
+            "steps": "3-D or a list of 2-D arrays",
+            "series": "a list of 1-D arrays",
+        }
         raise ValueError(
             f"X is {forms[form]}, but {type(estimator).__name__} was fitted with X that is "
             f"{forms[estimator._X_form]}."

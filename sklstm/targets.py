@@ -110,7 +110,7 @@ def as_targets(
         return _one_a_sample(X, y)
     arrays = as_list(y, "y")
     if arrays is None:
-        targets, form = _steps_of_array(y)
+        targets, form = _steps_of_array(y, "y with return_sequences=True")
     else:
         container = "object" if hasattr(y, "dtype") else "list"
         form = TargetForm(np.result_type(*arrays), True, arrays[0].ndim == 2, container)
@@ -129,7 +129,7 @@ def join_steps(y: Any, name: str) -> Sequences:
         If they are neither a list of arrays nor an array of 2 or 3 dimensions.
     """
     arrays = as_list(y, name)
-    return _steps_of_array(y)[0] if arrays is None else Sequences.joined(as_tables(arrays, name))
+    return Sequences.joined(as_tables(arrays, name)) if arrays else _steps_of_array(y, name)[0]
 
 
 def n_labels(y: Sequences) -> NDArray[np.intp]:
@@ -247,11 +247,11 @@ def _one_a_sample(X: Sequences, y: ArrayLike) -> tuple[Sequences, TargetForm]:
     return Sequences.equal(targets.reshape(len(targets), 1, -1)), form
 
 
-def _steps_of_array(y: ArrayLike) -> tuple[Sequences, TargetForm]:
+def _steps_of_array(y: ArrayLike, name: str) -> tuple[Sequences, TargetForm]:
     if n_dims(y) not in (2, 3):
         raise ValueError(
-            "return_sequences=True needs a target at each step: y of shape (n_samples, "
-            f"n_timesteps) or (n_samples, n_timesteps, n_outputs); got shape {np.shape(y)}."
+            f"A target at each step has shape (n_samples, n_timesteps) or (n_samples, "
+            f"n_timesteps, n_outputs); {name} has {np.shape(y)}."
         )
     targets = _check_array(y)
     form = TargetForm(targets.dtype, has_steps=True, has_outputs=targets.ndim == 3)

@@ -2,6 +2,8 @@ import pickle
 
 import numpy as np
 import pytest
+from sklearn import config_context
+from sklearn.base import clone
 from sklearn.dummy import DummyRegressor
 from sklearn.metrics import get_scorer, make_scorer, max_error, mean_absolute_error
 from sklearn.model_selection import GridSearchCV, cross_val_score
@@ -76,12 +78,55 @@ def test_searches_and_pipelines_take_it():
 
 def test_it_can_be_pickled_and_read():
     scorer = pickle.loads(pickle.dumps(step_scorer("r2")))
-    assert repr(scorer) == "step_scorer('r2')"
+    assert scorer(MODEL.fit(LISTED, STEPS), LISTED, STEPS) == MODEL.score(LISTED, STEPS)
+    assert repr(scorer) == "StepScorer(scoring='r2')"
 
 
-def test_unknown_scores_and_other_lengths_are_refused():
+def test_weights_are_routed_to_it():
+    weight = np.arange(1.0, 9.0)
+    with config_context(enable_metadata_routing=True):
+        scoring = step_scorer("r2").set_score_request(sample_weight=True)
+        model = clone(MODEL).set_fit_request(sample_weight=False)
+        params = {"sample_weight": weight}
+        scores = cross_val_score(model, LISTED, STEPS, scoring=scoring, cv=2, params=params)
+        plain = cross_val_score(model, LISTED, STEPS, scoring=step_scorer("r2"), cv=2)
+    first = clone(MODEL).fit(LISTED[4:], STEPS[4:])
+    assert scores[0] == first.score(LISTED[:4], STEPS[:4], sample_weight=weight[:4])
+    assert plain[0] == first.score(LISTED[:4], STEPS[:4])
+
+
+def test_an_unknown_score_is_refused():
     with pytest.raises(ValueError, match="r3"):
         step_scorer("r3")
+
+
+@pytest.mark.parametrize(
+    ("y", "message"),
+    [
+        ([row[:1] for row in STEPS], "y has 1 steps at sample 0, the prediction 5"),
+        ([np.stack([row, row], axis=1) for row in STEPS], "y has 2 outputs.*prediction 1"),
+        (STEPS[:7], "inconsistent numbers of samples"),
+        (np.zeros(8), r"target at each step.* y has \(8,\)"),
+    ],
+)
+def test_predictions_that_are_not_one_for_each_label_are_refused(y, message):
     model = MODEL.fit(LISTED, STEPS)
-    with pytest.raises(ValueError, match="not of the same lengths"):
-        step_scorer("r2")(model, LISTED, [row[:1] for row in STEPS])
+    with pytest.raises(ValueError, match=message):
+        step_scorer("r2")(model, LISTED, y)
+
+
+def test_a_label_at_a_missing_step_is_refused():
+    X = RNG.normal(size=(8, 5, 2))
+    model = MODEL.fit(X, X[:, :, 0])
+    gap = X.copy()
+    gap[3, :2] = np.nan
+    with pytest.raises(ValueError, match="y has a label at sample 3 where the prediction is NaN"):
+        step_scorer("r2")(model, gap, X[:, :, 0])
+
+
+def test_several_quantiles_are_refused():
+    X = RNG.normal(size=(8, 5, 2))
+    model = clone(MODEL).set_params(loss="quantile", quantile=(0.1, 0.9))
+    for y in (X[:, :, 0], X):
+        with pytest.raises(ValueError, match="the prediction"):
+            step_scorer("r2")(model.fit(X, y), X, y)

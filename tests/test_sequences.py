@@ -215,7 +215,9 @@ def test_predict_refuses_another_number_of_columns():
     model = fitted(GOOD[:, :, 0], TARGET)
     with pytest.raises(ValueError, match=r"X has 4 features, but .* is expecting 5 features"):
         model.predict(GOOD[:, :4, 0])
-    with pytest.raises(ValueError, match=r"X is 3-D, but .* fitted with X that is 2-D"):
+    with pytest.raises(
+        ValueError, match=r"X is 3-D or a list of 2-D arrays, but .* fitted with X that is 2-D"
+    ):
         model.predict(GOOD)
 
 
@@ -421,7 +423,9 @@ def test_bad_sequences_are_refused_in_predict():
     rows = fitted(np.zeros((8, 5)), EIGHT)
     with pytest.raises(ValueError, match=r"X\[1\] has 3 columns, X\[0\] has 5"):
         rows.predict(SERIES)
-    with pytest.raises(ValueError, match=r"X is 3-D, but .* fitted with X that is 2-D"):
+    with pytest.raises(
+        ValueError, match=r"X is 3-D or a list of 2-D arrays, but .* fitted with X that is 2-D"
+    ):
         rows.predict(LISTED)
 
 

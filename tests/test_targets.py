@@ -162,8 +162,8 @@ def test_score_takes_any_form_of_the_same_targets():
 @pytest.mark.parametrize(
     ("X", "y", "message"),
     [
-        (EQUAL, np.zeros(8), r"return_sequences=True needs a target at each step.*\(8,\)"),
-        (EQUAL, np.zeros((8, 6, 2, 1)), r"a target at each step.*\(8, 6, 2, 1\)"),
+        (EQUAL, np.zeros(8), r"A target at each step.*y with return_sequences=True has \(8,\)"),
+        (EQUAL, np.zeros((8, 6, 2, 1)), r"A target at each step.*has \(8, 6, 2, 1\)"),
         (EQUAL, np.zeros((8, 5)), "y has 5 steps at sample 0, X has 6"),
         (EQUAL, np.zeros((7, 6)), r"inconsistent numbers of samples: \[8, 7\]"),
         (EQUAL, np.zeros((8, 6, 0)), r"y has shape \(8, 6, 0\)"),

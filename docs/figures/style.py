@@ -1,6 +1,8 @@
 """Colours and pieces that the figures share."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 
 import matplotlib.pyplot as plt
 from matplotlib.axes import Axes
@@ -35,6 +37,11 @@ DARK = Palette(
     output="#2f6b35",
     empty="#00000000",
 )
+
+
+def both(draw: Callable[[Palette], None]) -> tuple[Callable[[], None], Callable[[], None]]:
+    """Return a drawing for a light background, and the same for a dark one."""
+    return partial(draw, LIGHT), partial(draw, DARK)
 
 
 def canvas(width: float, height: float) -> Axes:
@@ -98,3 +105,39 @@ def grid(axes, x, y, columns, rows, cell, colour, palette):
                     linewidth=0.6,
                 )
             )
+
+
+def missing(axes, x, y, columns, rows, cell, palette):
+    """Draw a grid of cells that hold NaN."""
+    for column in range(columns):
+        for row in range(rows):
+            left, bottom = x + column * cell, y + row * cell
+            axes.add_patch(
+                Rectangle(
+                    (left, bottom),
+                    cell,
+                    cell,
+                    facecolor=palette.empty,
+                    edgecolor=palette.faint,
+                    linewidth=0.6,
+                )
+            )
+            text(
+                axes,
+                left + cell / 2,
+                bottom + cell / 2,
+                "\N{MULTIPLICATION SIGN}",
+                palette,
+                9,
+                color=palette.faint,
+            )
+
+
+def axis(axes, start, end, label, palette):
+    """Draw the arrow of an axis, which runs right, down or up, and its name."""
+    arrow(axes, start, end, palette.ink, width=0.9)
+    (x, y), (x_end, y_end) = start, end
+    if y == y_end:
+        text(axes, x_end + 0.06, y, label, palette, 9, ha="left")
+    else:
+        text(axes, x - 0.12, (y + y_end) / 2, label, palette, 9, rotation=90)
