@@ -18,16 +18,14 @@ from sklearn.utils import check_random_state
 from sklearn.utils._param_validation import Interval, StrOptions
 from sklearn.utils.validation import check_is_fitted
 
+from .batches import Batches, SequenceDataset, TailSplit
 from .module import POOLINGS, StackedLSTM
 from .net import (
     FUSED,
     LOSSES,
     OPTIMIZERS,
     PREDICT_ROWS,
-    Batches,
-    SequenceDataset,
     StackedLSTMNet,
-    TailSplit,
     resolve_device,
     training_callbacks,
 )

@@ -16,7 +16,7 @@ from skorch.callbacks import Callback, EpochScoring
 from skorch.exceptions import DeviceWarning
 
 from sklstm import StackedLSTMRegressor
-from sklstm.net import Batches, SequenceDataset
+from sklstm.batches import Batches, SequenceDataset
 from sklstm.sequences import Sequences
 
 
@@ -740,7 +740,7 @@ def test_batches_hold_sequences_of_like_length():
 
 
 def test_batches_of_predictions_are_smaller_where_sequences_are_long(monkeypatch):
-    monkeypatch.setattr("sklstm.net.BLOCK", 1000)
+    monkeypatch.setattr("sklstm.batches.BLOCK", 1000)
     lengths = [1] * 300 + [100] * 20
     dataset = SequenceDataset(Sequences.joined([np.zeros((n, 1)) for n in lengths]))
     batches = [inputs["x"] for inputs, _ in Batches(dataset, batch_size=256)]

@@ -1,0 +1,171 @@
+"""Mini-batches of sequences, read a batch at a time."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+from torch.utils.data import Dataset
+
+from .sequences import Sequences
+from .targets import n_labels
+
+BLOCK = 2**22
+POOL = 32
+ROWS = 4
+
+
+class SequenceDataset(Dataset[Any]):
+    """Sequences, targets and weights, indexed a batch at a time.
+
+    Parameters
+    ----------
+    X : Sequences or ndarray of shape (n_samples, n_timesteps, n_features)
+        Inputs.
+
+    y : Sequences or ndarray of shape (n_samples,) or (n_samples, n_outputs), default=None
+        Targets, unscaled, for each step of X or for each sample; NaN is no label.
+
+    sample_weight : ndarray of shape (n_samples,), default=None
+        Weights; only their ratios matter.
+    """
+
+    def __init__(
+        self,
+        X: Sequences | NDArray[Any],
+        y: Sequences | NDArray[Any] | None = None,
+        sample_weight: NDArray[np.float64] | None = None,
+    ) -> None:
+        self.X = X if isinstance(X, Sequences) else Sequences.equal(X)
+        self.has_steps = isinstance(y, Sequences)
+        self.y = y if isinstance(y, Sequences) else _single_steps(y, len(X))
+        self.sample_weight = sample_weight
+        self.label_weight = None if y is None else _label_weight(self.y, sample_weight)
+
+    def __len__(self) -> int:
+        return len(self.X)
+
+    def __getitem__(self, index: Any) -> tuple[dict[str, Tensor], Tensor]:
+        X = self.X[index]
+        inputs = {"x": _tensor(X.padded())}
+        if not X.are_equal:
+            inputs["lengths"] = torch.from_numpy(X.lengths)
+        if self.label_weight is not None:
+            inputs["label_weight"] = _tensor(self.label_weight[index])
+        targets = _targets(self.y[index])
+        return inputs, targets if self.has_steps else targets[:, 0]
+
+    def split(self, n_head: int) -> tuple[SequenceDataset, SequenceDataset]:
+        """Return the first `n_head` samples, and the rest in the order of their lengths."""
+        rest = n_head + np.argsort(self.X.lengths[n_head:], kind="stable")
+        return self._part(slice(None, n_head)), self._part(rest)
+
+    def _part(self, part: Any) -> SequenceDataset:
+        y = self.y[part]
+        weight = None if self.sample_weight is None else self.sample_weight[part]
+        return SequenceDataset(self.X[part], y if self.has_steps else y.steps(), weight)
+
+
+def _single_steps(y: NDArray[Any] | None, n_samples: int) -> Sequences:
+    targets = np.empty((n_samples, 0)) if y is None else y.reshape(n_samples, -1)
+    return Sequences.equal(targets[:, np.newaxis])
+
+
+def _label_weight(
+    y: Sequences, sample_weight: NDArray[np.float64] | None
+) -> NDArray[np.float64] | None:
+    """Weigh samples such that a batch's loss is their mean and each label counts the same.
+
+    `None` where a plain mean over the labels of a batch is that already.
+    """
+    counts = n_labels(y)
+    if sample_weight is None:
+        full = (counts == y.lengths[0] * y.n_features).all()
+        return None if full else np.full(len(y), 1 / counts.mean())
+    return sample_weight / (sample_weight * counts).mean()
+
+
+def _targets(y: Sequences) -> Tensor:
+    padded = y.padded()
+    if y.are_equal:
+        return _tensor(padded)
+    missing = np.arange(padded.shape[1]) >= y.lengths[:, np.newaxis]
+    return _tensor(padded).masked_fill(torch.from_numpy(missing).unsqueeze(2), torch.nan)
+
+
+def _tensor(values: NDArray[Any]) -> Tensor:
+    single = values.dtype.kind == "f" and values.dtype.itemsize <= 4
+    return torch.from_numpy(np.require(values, np.float32 if single else np.float64, ["C", "W"]))
+
+
+class Batches:
+    """Iterate over a dataset in its order, or at random as torch's generator draws.
+
+    At random, sequences of unequal length share a batch with others of like length. In
+    order, batches are smaller where the sequences are long: at most `BLOCK` numbers.
+    """
+
+    def __init__(self, dataset: SequenceDataset, batch_size: int, shuffle: bool = False) -> None:
+        self.dataset = dataset
+        self.batch_size = batch_size
+        self.shuffle = shuffle
+
+    def __iter__(self) -> Iterator[tuple[Any, Tensor]]:
+        for batch in self._shuffled() if self.shuffle else self._in_order():
+            yield self.dataset[batch]
+
+    def _in_order(self) -> Iterator[slice]:
+        X = self.dataset.X
+        for start in range(0, len(X), self.batch_size):
+            stop = min(start + self.batch_size, len(X))
+            row = int(X.lengths[start:stop].max()) * X.n_features
+            n_rows = max(ROWS, BLOCK // row // ROWS * ROWS)
+            for first in range(start, stop, n_rows):
+                yield slice(first, min(first + n_rows, stop))
+
+    def _shuffled(self) -> list[NDArray[np.intp]]:
+        lengths = self.dataset.X.lengths
+        order = torch.randperm(len(lengths), device="cpu").numpy()
+        if self.dataset.X.are_equal:
+            return np.split(order, range(self.batch_size, len(order), self.batch_size))
+        return _batches_of_like_length(order, lengths, self.batch_size)
+
+
+def _batches_of_like_length(
+    order: NDArray[np.intp], lengths: NDArray[np.intp], batch_size: int
+) -> list[NDArray[np.intp]]:
+    """Sort pools of an order by length, and cut them into batches, in an order of their own.
+
+    Which of the batches is the one that is not full is drawn, too.
+    """
+    pools = np.split(order, range(POOL * batch_size, len(order), POOL * batch_size))
+    order = np.concatenate([pool[np.argsort(lengths[pool], kind="stable")] for pool in pools])
+    n_batches = math.ceil(len(order) / batch_size)
+    sizes = np.full(n_batches, batch_size)
+    sizes[int(torch.randint(n_batches, (1,)))] -= n_batches * batch_size - len(order)
+    batches = np.split(order, np.cumsum(sizes)[:-1])
+    return [batches[i] for i in torch.randperm(n_batches).tolist()]
+
+
+class TailSplit:
+    """Hold out the last part of the data: overlapping windows leak into a random split."""
+
+    def __init__(self, fraction: float) -> None:
+        self.fraction = fraction
+
+    def __call__(
+        self, dataset: SequenceDataset, y: Any = None
+    ) -> tuple[SequenceDataset, SequenceDataset]:
+        n_samples = len(dataset)
+        n_tail = math.ceil(self.fraction * n_samples)
+        if n_tail == n_samples:
+            raise ValueError(
+                f"early_stopping with validation_fraction={self.fraction} leaves nothing to "
+                f"train on: n_samples={n_samples}."
+            )
+        return dataset.split(n_samples - n_tail)
