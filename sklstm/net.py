@@ -36,14 +36,15 @@ class PinballLoss(nn.Module):
 
     def __init__(self, quantiles: float | Sequence[float], reduction: str = "none") -> None:
         super().__init__()
-        self.register_buffer("quantiles", torch.tensor(quantiles))
+        self.register_buffer("quantiles", torch.tensor(quantiles, dtype=torch.float64))
 
     def forward(self, y_pred: Tensor, y_true: Tensor) -> Tensor:
         if self.quantiles.ndim:
             y_true = y_true.unsqueeze(-1)
         error = y_true - y_pred
-        loss = torch.maximum(self.quantiles * error, (self.quantiles - 1) * error)
-        return loss.mean(dim=-1) if self.quantiles.ndim else loss
+        quantiles = self.quantiles.to(error)
+        loss = torch.maximum(quantiles * error, (quantiles - 1) * error)
+        return loss.mean(dim=-1) if quantiles.ndim else loss
 
 
 LOSSES: dict[str, type[nn.Module]] = {
