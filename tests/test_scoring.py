@@ -89,7 +89,7 @@ def test_weights_are_routed_to_it():
         model = clone(MODEL).set_fit_request(sample_weight=False)
         params = {"sample_weight": weight}
         scores = cross_val_score(model, LISTED, STEPS, scoring=scoring, cv=2, params=params)
-        plain = cross_val_score(model, LISTED, STEPS, scoring=step_scorer("r2"), cv=2)
+        plain = cross_val_score(model, LISTED, STEPS, scoring=step_scorer("r2"), cv=2, params={})
     first = clone(MODEL).fit(LISTED[4:], STEPS[4:])
     assert scores[0] == first.score(LISTED[:4], STEPS[:4], sample_weight=weight[:4])
     assert plain[0] == first.score(LISTED[:4], STEPS[:4])
