@@ -147,9 +147,9 @@ def _batches_of_like_length(
     order = np.concatenate([pool[np.argsort(lengths[pool], kind="stable")] for pool in pools])
     n_batches = math.ceil(len(order) / batch_size)
     sizes = np.full(n_batches, batch_size)
-    sizes[int(torch.randint(n_batches, (1,)))] -= n_batches * batch_size - len(order)
+    sizes[int(torch.randint(n_batches, (1,), device="cpu"))] -= n_batches * batch_size - len(order)
     batches = np.split(order, np.cumsum(sizes)[:-1])
-    return [batches[i] for i in torch.randperm(n_batches).tolist()]
+    return [batches[i] for i in torch.randperm(n_batches, device="cpu").tolist()]
 
 
 class TailSplit:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from itertools import pairwise
 from math import prod
 from numbers import Integral, Real
@@ -19,6 +19,8 @@ def per_layer(name: str, value: Any, n_layers: int) -> list[Any]:
     """One value a layer: a scalar repeated, or a sequence checked for its length."""
     if isinstance(value, (Integral, Real)):
         return [value] * n_layers
+    if not isinstance(value, Iterable):
+        raise ValueError(f"{name} must be one number or one for each layer, got {value!r}.")
     values = list(value)
     if len(values) != n_layers:
         raise ValueError(
@@ -29,6 +31,8 @@ def per_layer(name: str, value: Any, n_layers: int) -> list[Any]:
 
 
 def _counts(name: str, values: Sequence[Any]) -> list[int]:
+    if not isinstance(values, Iterable):
+        raise ValueError(f"{name} must be a sequence of integers, got {values!r}.")
     for value in values:
         if not isinstance(value, Integral) or int(value) < 1:
             raise ValueError(f"{name} must be integers of at least 1, got {value!r}.")
@@ -291,7 +295,13 @@ class StackedLSTM(nn.Module):
         torch.Tensor of shape (batch, [n_timesteps,] n_outputs[, n_quantiles])
             Predictions; float64 where statistics are applied, else of the weights' type.
             What stands in the padding means nothing.
+
+        Raises
+        ------
+        ValueError
+            If `lengths` are not as described.
         """
+        lengths = None if lengths is None else _checked_lengths(lengths, x)
         sequence = self.scale_inputs(x)
         for layer, dropout in zip(self.layers[:-1], self.dropouts[:-1], strict=True):
             sequence = dropout(_run(layer, sequence, lengths))
@@ -340,6 +350,21 @@ class StackedLSTM(nn.Module):
 
     def _weights_dtype(self) -> torch.dtype:
         return next(self.layers.parameters()).dtype
+
+
+def _checked_lengths(lengths: Tensor, x: Tensor) -> Tensor:
+    batch, n_steps = x.shape[:2]
+    if lengths.shape != (batch,) or lengths.is_floating_point():
+        raise ValueError(
+            f"lengths must be {batch} integers, got shape {tuple(lengths.shape)} and dtype "
+            f"{lengths.dtype}."
+        )
+    shortest, longest = (int(length) for length in lengths.aminmax())
+    if shortest < 1 or longest > n_steps:
+        raise ValueError(
+            f"lengths must be from 1 to n_timesteps={n_steps}, got {shortest} to {longest}."
+        )
+    return lengths.to(x.device, torch.long)
 
 
 def _run(layer: nn.Module, sequence: Tensor, lengths: Tensor | None) -> Tensor:

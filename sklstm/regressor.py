@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from functools import partial
 from inspect import signature
@@ -19,7 +19,7 @@ from sklearn.utils._param_validation import Interval, StrOptions
 from sklearn.utils.validation import check_is_fitted
 
 from .batches import Batches, SequenceDataset, TailSplit
-from .module import POOLINGS, StackedLSTM
+from .module import POOLINGS, StackedLSTM, per_layer
 from .net import (
     FUSED,
     LOSSES,
@@ -162,7 +162,7 @@ class StackedLSTMRegressor(RegressorMixin, BaseEstimator):
         The trained torch module; scaling included, its `state_dict` is the whole model.
 
     n_features_in_ : int
-        Columns of 2-D X, features at each step of 3-D X.
+        Columns of 2-D X, features at each step of every other form.
 
     feature_names_in_ : ndarray of shape (`n_features_in_`,)
         Names of the columns, where X was a DataFrame whose column names are all strings.
@@ -426,8 +426,9 @@ class StackedLSTMRegressor(RegressorMixin, BaseEstimator):
         ndarray of shape (n_samples,) or (n_samples, n_outputs), or list of ndarray
             Predictions in the form of the y of `fit`, with a last axis of quantiles
             where `quantile` is several; float64, unless X and y are float32. With
-            `return_sequences`, NaN where a step of X is missing, and a list where the
-            sequences differ in length.
+            `return_sequences`, NaN where a step of X is missing; an array as y was one,
+            but a list where the sequences differ in length; a list or an object array
+            as y was one.
 
         Raises
         ------
@@ -463,7 +464,7 @@ class StackedLSTMRegressor(RegressorMixin, BaseEstimator):
         """
         check_is_fitted(self)
         sequences = self._check_predict_input(X)
-        targets, _ = as_targets(self, sequences, y, return_sequences=self.return_sequences)
+        targets, _ = as_targets(self, sequences, y, return_sequences=self.module_.return_sequences)
         if targets.n_features != self.n_outputs_:
             raise ValueError(
                 f"y has {targets.n_features} outputs, but {type(self).__name__} was fitted with "
@@ -604,14 +605,15 @@ class StackedLSTMRegressor(RegressorMixin, BaseEstimator):
     def _resolve_quantiles(self) -> float | list[float] | None:
         if self.loss != "quantile":
             return None
-        if not isinstance(self.quantile, Iterable):
+        if isinstance(self.quantile, Real):
             return float(self.quantile)
-        quantiles = [float(quantile) for quantile in self.quantile]
-        if not quantiles or not (np.diff([0.0, *quantiles, 1.0]) > 0).all():
+        quantiles = np.asarray(self.quantile)
+        real = quantiles.ndim == 1 and quantiles.dtype.kind in "iuf" and len(quantiles)
+        if not real or not (np.diff([0.0, *quantiles, 1.0]) > 0).all():
             raise ValueError(
                 f"quantile={self.quantile!r} must be a float in (0, 1), or several in rising order."
             )
-        return quantiles
+        return [float(quantile) for quantile in quantiles]
 
     def _copy_callbacks(self) -> list[Any]:
         for callback in self.callbacks or []:
@@ -649,8 +651,11 @@ class StackedLSTMRegressor(RegressorMixin, BaseEstimator):
 
 
 def _check_same_architecture(net: StackedLSTMNet, start: StackedLSTMNet) -> None:
-    fitted = start.get_params_for("module")
-    for name, value in net.get_params_for("module").items():
+    fitted, wanted = start.get_params_for("module"), net.get_params_for("module")
+    if wanted["n_layers"] == fitted["n_layers"]:
+        for params in (fitted, wanted):
+            params["units"] = per_layer("units", params["units"], params["n_layers"])
+    for name, value in wanted.items():
         if name not in ("dropout", "dtype") and not np.array_equal(value, fitted[name]):
             raise ValueError(
                 f"{name}={value!r}, but the model to go on from was fitted with "

@@ -8,16 +8,18 @@ from typing import Any, ClassVar
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from sklearn.base import BaseEstimator, RegressorMixin
-from sklearn.metrics import get_scorer
-from sklearn.utils import check_consistent_length
+from sklearn.metrics import check_scoring
 from sklearn.utils.metadata_routing import UNUSED
 
 from .sequences import Sequences
-from .targets import join_steps, mean_score
+from .targets import check_same_spans, join_steps, mean_score
 
 
 class _Given(RegressorMixin, BaseEstimator):
     """Predicts what it is given, so that a scorer sees predictions that are there already."""
+
+    def fit(self, X: Any, y: Any = None) -> _Given:
+        return self
 
     def predict(self, X: NDArray[Any]) -> NDArray[Any]:
         return X
@@ -48,7 +50,7 @@ class StepScorer(BaseEstimator):
         self, y_true: NDArray[Any], y_pred: NDArray[Any], sample_weight: NDArray[Any] | None
     ) -> float:
         weight = {} if sample_weight is None else {"sample_weight": sample_weight}
-        return float(get_scorer(self.scoring)(_Given(), y_pred, y_true, **weight))
+        return float(check_scoring(_Given(), self.scoring)(_Given(), y_pred, y_true, **weight))
 
 
 def step_scorer(scoring: str | Callable[..., float]) -> StepScorer:
@@ -90,7 +92,7 @@ def step_scorer(scoring: str | Callable[..., float]) -> StepScorer:
     >>> cross_val_score(model, X, y, scoring=scoring, cv=3).shape
     (3,)
     """
-    get_scorer(scoring)
+    check_scoring(_Given(), scoring)
     return StepScorer(scoring)
 
 
@@ -99,10 +101,7 @@ def _check_same_shapes(y_true: Sequences, y_pred: Sequences) -> None:
         raise ValueError(
             f"y has {y_true.n_features} outputs at each step, the prediction {y_pred.n_features}."
         )
-    check_consistent_length(y_true, y_pred)
-    for sample, (steps, predicted) in enumerate(zip(y_true.spans, y_pred.spans, strict=True)):
-        if steps != predicted:
-            raise ValueError(f"y has {steps} steps at sample {sample}, the prediction {predicted}.")
+    check_same_spans(y_true, y_pred, "the prediction")
     lost = ~np.isnan(y_true.steps()) & np.isnan(y_pred.steps())
     if lost.any():
         place = int(lost.any(axis=1).argmax())

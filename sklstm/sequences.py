@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from sklearn.preprocessing import StandardScaler
 from sklearn.utils import gen_batches
-from sklearn.utils.validation import validate_data
+from sklearn.utils.validation import _check_feature_names, validate_data
 
 BLOCK_BYTES = 16 * 2**20
 LARGEST = float(np.finfo(np.float32).max)
@@ -101,9 +101,14 @@ class Sequences:
         return self.values[rows, ranges(self._starts(), self.lengths)]
 
     def blocks(self) -> Iterator[slice]:
-        """Slices of the sequences that hold some 16 MiB each."""
-        most = BLOCK_BYTES // (8 * self.n_features * int(self.lengths.max()))
-        return iter(gen_batches(len(self), max(1, most)))
+        """Slices of the sequences that hold some 16 MiB each, and at least one sequence."""
+        ends = np.cumsum(self.lengths) * (8 * max(1, self.n_features))
+        first = 0
+        while first < len(self):
+            before = ends[first - 1] if first else 0
+            last = int(np.searchsorted(ends, before + BLOCK_BYTES, side="right"))
+            yield slice(first, max(first + 1, last))
+            first = max(first + 1, last)
 
     def _starts(self) -> Indices:
         return self.firsts + self.leading
@@ -156,6 +161,8 @@ def as_sequences(
             X = _stacked(arrays)
         else:
             _check_same_form(estimator, "series" if series else "steps", reset)
+            if reset:
+                _check_feature_names(estimator, X, reset=True)
             tables = as_tables(arrays, "X")
             _check_n_features(estimator, tables[0].shape[1], reset)
             found = [_find_steps(table[np.newaxis], i) for i, table in enumerate(tables)]
@@ -276,9 +283,11 @@ def raise_at(bad: NDArray[np.bool_], chunk: NDArray[Any], first_sample: int, nam
 
 @contextmanager
 def naming(name: str) -> Iterator[None]:
-    """Say which array the strings are in: scikit-learn's message does not."""
+    """Say which array the strings, or torch's gradients, are in."""
     try:
         yield
+    except RuntimeError as error:
+        raise ValueError(f"{name} is not an array of real numbers: {error}") from error
     except ValueError as error:
         if "string" not in str(error):
             raise
@@ -291,14 +300,20 @@ def n_dims(values: Any) -> int:
 
 
 def _as_array(item: Any, name: str) -> NDArray[Any]:
+    _check_unmasked(item, name)
     try:
         array = np.asarray(item)
         if array.dtype == object:
             array = array.astype(np.float64)
-    except (TypeError, ValueError) as error:
+    except (TypeError, ValueError, RuntimeError) as error:
         raise ValueError(f"{name} is not an array of real numbers: {error}") from error
     check_real(array, name)
     return array
+
+
+def _check_unmasked(values: Any, name: str) -> None:
+    if np.ma.is_masked(values):
+        raise ValueError(f"{name} has masked entries; fill missing steps with NaN instead.")
 
 
 def _find_steps(values: NDArray[Any], first_sample: int) -> tuple[Indices, Indices]:
@@ -334,7 +349,12 @@ def _in_range(values: NDArray[Any]) -> bool:
 
 
 def _check_array(estimator: Any, X: ArrayLike, reset: bool) -> NDArray[Any]:
+    _check_unmasked(X, "X")
     dims = n_dims(X)
+    if dims == 0:
+        raise ValueError(
+            f"X must be an array or a list of sequences, got a scalar: {type(X).__name__}."
+        )
     if dims > 3:
         raise ValueError(
             f"X has {dims} dimensions, shape {np.shape(X)}; expected 3: (n_samples, "

@@ -115,7 +115,6 @@ def as_targets(
         container = "object" if hasattr(y, "dtype") else "list"
         form = TargetForm(np.result_type(*arrays), True, arrays[0].ndim == 2, container)
         targets = Sequences.joined(as_tables(arrays, "y"))
-    check_consistent_length(X, targets)
     _check_labels(targets)
     return _aligned(targets, X), form
 
@@ -161,7 +160,7 @@ def drop_unused(
         kept &= weight > 0
         if not kept.any():
             raise ValueError("sample_weight is zero for every sample that has a label.")
-        weight = weight[kept]
+        weight = weight[kept] / weight.max()
     return (X, y, weight) if kept.all() else (X[kept], y[kept], weight)
 
 
@@ -235,6 +234,8 @@ def _one_a_sample(X: Sequences, y: ArrayLike) -> tuple[Sequences, TargetForm]:
     arrays = as_list(y, "y") or []
     if len({array.shape for array in arrays}) > 1:
         raise ValueError("y has sequences of unequal shapes, which need return_sequences=True.")
+    if arrays:
+        y = np.stack(arrays)
     if n_dims(y) not in (1, 2):
         raise ValueError(
             f"y should be a 1d array, (n_samples,), or 2d, (n_samples, n_outputs); got shape "
@@ -291,12 +292,21 @@ def _check_labels(y: Sequences) -> None:
             )
 
 
-def _aligned(y: Sequences, X: Sequences) -> Sequences:
-    if (y.spans != X.spans).any():
-        sample = int(np.argmax(y.spans != X.spans))
+def check_same_spans(y: Sequences, other: Sequences, name: str) -> None:
+    """Refuse sequences that have not as many samples and steps as others."""
+    check_consistent_length(other, y)
+    unequal = y.spans != other.spans
+    if unequal.any():
+        sample = int(np.argmax(unequal))
         raise ValueError(
-            f"y has {y.spans[sample]} steps at sample {sample}, X has {X.spans[sample]}."
+            f"y has {y.spans[sample]} steps at sample {sample}, {name} has {other.spans[sample]}."
         )
+
+
+def _aligned(y: Sequences, X: Sequences) -> Sequences:
+    check_same_spans(y, X, "X")
+    if np.array_equal(X.lengths, X.spans):
+        return y
     aligned = replace(y, leading=X.leading, lengths=X.lengths)
     lost = n_labels(y) > n_labels(aligned)
     if lost.any():

@@ -168,6 +168,9 @@ def test_head_gives_the_gradient_of_a_linear_layer(training):
         ({"n_outputs": None, "n_quantiles": 3}, "n_quantiles=3.*n_outputs"),
         ({"n_quantiles": 0}, "n_quantiles.*got 0"),
         ({"pooling": "sum"}, "pooling.*got 'sum'"),
+        ({"units": None}, "units.*got None"),
+        ({"dropout": None}, "dropout.*got None"),
+        ({"head_units": 5}, "head_units.*got 5"),
     ],
 )
 def test_refuses_by_name_and_value(options, message):
@@ -261,6 +264,28 @@ def test_with_return_sequences_the_same_head_answers_at_each_step():
     sequence = module.layers[1](module.layers[0](X)[0])[0]
     torch.testing.assert_close(module(X), module.head(sequence))
     assert module(X).shape == (5, 9, 2)
+
+
+@pytest.mark.parametrize("dtype", [torch.int32, torch.int16, torch.uint8])
+def test_lengths_may_be_any_integers(dtype):
+    module = StackedLSTM(3, units=8, bidirectional=True, pooling="concat")
+    assert torch.equal(module(X, LENGTHS.to(dtype)), module(X, LENGTHS))
+
+
+@pytest.mark.parametrize(
+    ("lengths", "message"),
+    [
+        (torch.tensor([9, 4, 0, 7, 9]), "from 1 to n_timesteps=9, got 0 to 9"),
+        (torch.tensor([9, 4, 1, 7, 10]), "from 1 to n_timesteps=9, got 1 to 10"),
+        (torch.tensor([9, 4]), r"5 integers, got shape \(2,\)"),
+        (torch.ones(5, 1, dtype=torch.long), r"5 integers, got shape \(5, 1\)"),
+        (torch.ones(5), r"5 integers, got .* torch.float32"),
+    ],
+)
+@pytest.mark.parametrize("options", [{}, {"pooling": "mean"}, {"return_sequences": True}])
+def test_wrong_lengths_are_refused(options, lengths, message):
+    with pytest.raises(ValueError, match=message):
+        StackedLSTM(3, units=8, **options)(X, lengths)
 
 
 def test_an_lstm_may_be_the_output_layer():

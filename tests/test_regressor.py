@@ -347,6 +347,18 @@ def test_without_warm_start_fit_starts_afresh(sequences):
     assert model.n_iter_ == 3
 
 
+def test_the_same_units_may_be_given_layer_by_layer(sequences):
+    X, y = sequences
+    model = small(warm_start=True).fit(X, y)
+    assert model.set_params(units=(8, 8)).fit(X, y).n_iter_ == 6
+
+
+def test_huge_weights_are_as_good_as_any(sequences):
+    X, y = sequences
+    plain = small().fit(X, y, np.ones(60)).predict(X)
+    assert np.array_equal(small().fit(X, y, np.full(60, 1e308)).predict(X), plain)
+
+
 @pytest.mark.parametrize(
     "changed",
     [
@@ -726,17 +738,36 @@ def test_batches_hold_sequences_of_like_length():
     dataset = SequenceDataset(Sequences.joined([np.full((n, 1), n) for n in lengths]))
     batches = Batches(dataset, batch_size=32, shuffle=True)
     torch.manual_seed(0)
-    epochs = [[inputs["x"] for inputs, _ in batches] for _ in range(2)]
+    epochs = [[inputs["x"] for inputs, _ in batches] for _ in range(8)]
+    smallest = []
     for epoch in epochs:
         assert sorted(len(x) for x in epoch) == [8, *[32] * 31]
         seen = np.concatenate([x[:, 0, 0] for x in epoch])
         assert np.array_equal(np.sort(seen), np.sort(lengths))
         assert sum(x.numel() for x in epoch) < 1.05 * lengths.sum()
         assert len({x.shape[1] for x in epoch[:8]}) > 4
+        smallest.append(min(epoch, key=len).shape[1])
+    assert len(set(smallest)) > 4
     assert not torch.equal(epochs[0][0], epochs[1][0])
     torch.manual_seed(0)
     again = [inputs["x"] for inputs, _ in batches]
     assert all(map(torch.equal, again, epochs[0]))
+
+
+def test_a_batch_is_one_of_a_pool_of_batches(monkeypatch):
+    monkeypatch.setattr("sklstm.batches.POOL", 2)
+    dataset = SequenceDataset(Sequences.joined([np.zeros((n, 1)) for n in range(1, 1001)]))
+    torch.manual_seed(0)
+    widths = [inputs["x"].shape[1] for inputs, _ in Batches(dataset, 20, shuffle=True)]
+    assert np.median(widths) > 700
+
+
+def test_held_out_sequences_are_in_the_order_of_their_lengths():
+    X = Sequences.joined(ragged(40))
+    head, tail = SequenceDataset(X, np.arange(40.0)).split(30)
+    assert np.array_equal(head.X.lengths, X.lengths[:30])
+    assert np.array_equal(tail.X.lengths, np.sort(X.lengths[30:]))
+    assert np.array_equal(X.lengths[tail.y.steps()[:, 0].astype(int)], tail.X.lengths)
 
 
 def test_batches_of_predictions_are_smaller_where_sequences_are_long(monkeypatch):
@@ -843,7 +874,21 @@ def test_quantiles_of_several_outputs_have_an_axis_of_their_own(sequences):
     assert model.n_outputs_ == 2
 
 
-@pytest.mark.parametrize("quantile", [(0.9, 0.1), (0.5, 0.5), (), (0.0, 0.5), (0.5, np.nan)])
+def test_quantile_loss_is_the_mean_pinball_loss(sequences):
+    X, y = sequences
+    params = {"loss": "quantile", "quantile": (0.2, 0.7), "precision": "float64"}
+    untrained = small(**params, max_epochs=0).fit(X, y)
+    errors = (y[:, np.newaxis] - untrained.predict(X)) / y.std()
+    levels = np.array([0.2, 0.7])
+    expected = np.maximum(levels * errors, (levels - 1) * errors).mean()
+    model = small(**params, max_epochs=1, lr=1e-12, batch_size=60).fit(X, y)
+    assert model.loss_curve_[0] == pytest.approx(expected, rel=1e-9)
+
+
+@pytest.mark.parametrize(
+    "quantile",
+    [(0.9, 0.1), (0.5, 0.5), (), (0.0, 0.5), (0.5, np.nan), ("a",), (0.1, None), [[0.1, 0.9]]],
+)
 def test_bad_quantiles_are_refused(quantile, sequences):
     with pytest.raises(ValueError, match=re.escape(f"quantile={quantile!r}")):
         small(loss="quantile", quantile=quantile).fit(*sequences)

@@ -98,12 +98,14 @@ def test_weights_are_routed_to_it():
 def test_an_unknown_score_is_refused():
     with pytest.raises(ValueError, match="r3"):
         step_scorer("r3")
+    with pytest.raises(ValueError, match="metric function rather than a scorer"):
+        step_scorer(mean_absolute_error)
 
 
 @pytest.mark.parametrize(
     ("y", "message"),
     [
-        ([row[:1] for row in STEPS], "y has 1 steps at sample 0, the prediction 5"),
+        ([row[:1] for row in STEPS], "y has 1 steps at sample 0, the prediction has 5"),
         ([np.stack([row, row], axis=1) for row in STEPS], "y has 2 outputs.*prediction 1"),
         (STEPS[:7], "inconsistent numbers of samples"),
         (np.zeros(8), r"target at each step.* y has \(8,\)"),

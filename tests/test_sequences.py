@@ -4,6 +4,7 @@ import numpy as np
 import pandas as pd
 import polars as pl
 import pytest
+import torch
 from scipy import sparse
 from sklearn.base import clone
 
@@ -364,6 +365,23 @@ def test_statistics_are_those_of_present_steps():
         np.testing.assert_allclose(scaler.scale, steps.std(axis=0))
 
 
+def test_blocks_hold_a_bounded_number_of_steps(monkeypatch):
+    monkeypatch.setattr("sklstm.sequences.BLOCK_BYTES", 8 * 100)
+    lengths = [1000, *[10] * 1000, 1000]
+    sequences = Sequences.joined([np.zeros((length, 1)) for length in lengths])
+    blocks = list(sequences.blocks())
+    assert len(blocks) == 102
+    assert [i for block in blocks for i in range(len(lengths))[block]] == list(range(1002))
+
+
+def test_a_refit_on_a_list_forgets_the_names_of_columns(sequences):
+    X, y = sequences
+    table = pd.DataFrame(X[:, :, 0], columns=list("abcdefg"))
+    for listed in (list(X), list(X[:, :, 0])):
+        model = fitted(table, y).fit(listed, y)
+        assert not hasattr(model, "feature_names_in_")
+
+
 def test_windows_of_missing_rows_are_shorter_sequences():
     table = np.random.default_rng(0).normal(size=(30, 2))
     windows = LagWindows(5, padding="nan").fit_transform(table)
@@ -391,6 +409,15 @@ def test_padded_arrays_are_not_copied():
         ([*LISTED[:7], None], r"X\[7\] has shape \(\)|X\[7\] is not an array of real numbers"),
         ([*LISTED[:7], np.full((6, 2), "a")], r"X\[7\] has dtype <U1"),
         ([*LISTED[:7], np.zeros((6, 2), dtype=complex)], r"X\[7\] has dtype complex128"),
+        (
+            [*LISTED[:7], torch.zeros(6, 2, requires_grad=True)],
+            r"X\[7\] is not an array of real numbers: .*requires grad",
+        ),
+        (torch.zeros(8, 6, 2, requires_grad=True), "X is not an array.*requires grad"),
+        ([*LISTED[:7], np.ma.masked_equal(np.eye(2), 0)], r"X\[7\] has masked entries"),
+        (np.ma.masked_equal(np.ones((8, 6, 2)), 1), "X has masked entries"),
+        (dict.fromkeys(range(8)), "got a scalar: dict"),
+        ((x for x in LISTED), "got a scalar: generator"),
         ([*LISTED[:7], {"a": 1}], r"X\[7\] is not an array of real numbers"),
         ([*LISTED[:7], [[1, 2], [3]]], r"X\[7\] is not an array of real numbers"),
         (

@@ -201,6 +201,19 @@ def test_sequences_of_targets_need_return_sequences():
         fitted(EQUAL, np.zeros((8, 6, 1)), return_sequences=False)
 
 
+def test_an_object_array_of_equal_rows_is_as_good_as_a_list():
+    rows = [np.array([float(i), -i]) for i in range(8)]
+    model = fitted(LISTED, objects(rows), return_sequences=False)
+    expected = fitted(LISTED, rows, return_sequences=False).predict(LISTED)
+    assert np.array_equal(model.predict(LISTED), expected)
+
+
+def test_score_is_that_of_the_fitted_model_whatever_is_set_since():
+    model = fitted(LISTED, STEPS)
+    expected = model.score(LISTED, STEPS)
+    assert model.set_params(return_sequences=False).score(LISTED, STEPS) == expected
+
+
 def test_score_refuses_another_number_of_outputs():
     with pytest.raises(ValueError, match=r"y has 2 outputs, but .* was fitted with 1"):
         fitted(LISTED, STEPS).score(LISTED, PAIRS)
