@@ -91,14 +91,15 @@ class Sequences:
             return self.values[self.rows]
         longest = np.arange(self.lengths.max())
         steps = np.minimum(longest, self.lengths[:, np.newaxis] - 1)
-        return self.values[self.rows[:, np.newaxis], self._starts()[:, np.newaxis] + steps]
+        starts = self.firsts + self.leading
+        return self._at(self.rows[:, np.newaxis], starts[:, np.newaxis] + steps)
 
     def steps(self) -> NDArray[Any]:
         """Present steps of one sequence after the other, shape (n_steps, n_features)."""
         if (self.lengths == self.values.shape[1]).all():
             return self.values[self.rows].reshape(-1, self.n_features)
         rows = np.repeat(self.rows, self.lengths)
-        return self.values[rows, ranges(self._starts(), self.lengths)]
+        return self._at(rows, ranges(self.firsts + self.leading, self.lengths))
 
     def blocks(self) -> Iterator[slice]:
         """Slices of the sequences that hold some 16 MiB each, and at least one sequence."""
@@ -110,8 +111,11 @@ class Sequences:
             yield slice(first, max(first + 1, last))
             first = max(first + 1, last)
 
-    def _starts(self) -> Indices:
-        return self.firsts + self.leading
+    def _at(self, rows: Indices, steps: Indices) -> NDArray[Any]:
+        if not self.values.flags.c_contiguous:
+            return self.values[rows, steps]
+        _, n_steps, n_features = self.values.shape
+        return self.values.reshape(-1, n_features).take(rows * n_steps + steps, axis=0)
 
 
 def ranges(starts: Indices, lengths: Indices) -> Indices:
