@@ -17,6 +17,7 @@ from .targets import n_labels
 
 BLOCK = 2**22
 POOL = 32
+PREDICT_ROWS = 256
 ROWS = 4
 
 
@@ -57,8 +58,8 @@ class SequenceDataset(Dataset[Any]):
             inputs["lengths"] = torch.from_numpy(X.lengths)
         if self.label_weight is not None:
             inputs["label_weight"] = _tensor(self.label_weight[index])
-        targets = _targets(self.y[index])
-        return inputs, targets if self.has_steps else targets[:, 0]
+        y = self.y[index]
+        return inputs, _targets(y) if self.has_steps else _tensor(y.padded()[:, 0])
 
     def split(self, n_head: int) -> tuple[SequenceDataset, SequenceDataset]:
         """Return the first `n_head` samples, and the rest in the order of their lengths."""

@@ -23,8 +23,6 @@ from tqdm.auto import tqdm
 from .batches import ROWS
 from .sequences import Sequences, ranges
 
-PREDICT_ROWS = 256
-
 
 class PinballLoss(nn.Module):
     """Pinball loss of one quantile, or the mean of those of quantiles on a last axis.
@@ -358,9 +356,9 @@ class StackedLSTMNet(NeuralNetRegressor):
         self, y_pred: Tensor, y_true: Tensor, X: Any = None, training: bool = False
     ) -> Tensor:
         target = self.module_.scale(y_true.to(y_pred.device))
-        loss = self.criterion_(y_pred, target.nan_to_num())
         if "label_weight" not in X:
-            return loss.mean()
+            return self.criterion_(y_pred, target).mean()
+        loss = self.criterion_(y_pred, target.nan_to_num())
         labelled = loss.masked_fill(target.isnan(), 0).flatten(1).sum(dim=1)
         return (labelled * X["label_weight"].to(loss)).mean()
 

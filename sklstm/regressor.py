@@ -18,13 +18,12 @@ from sklearn.utils import check_random_state
 from sklearn.utils._param_validation import Interval, StrOptions
 from sklearn.utils.validation import check_is_fitted
 
-from .batches import Batches, SequenceDataset, TailSplit
+from .batches import PREDICT_ROWS, Batches, SequenceDataset, TailSplit
 from .module import POOLINGS, StackedLSTM, per_layer
 from .net import (
     FUSED,
     LOSSES,
     OPTIMIZERS,
-    PREDICT_ROWS,
     StackedLSTMNet,
     resolve_device,
     training_callbacks,
