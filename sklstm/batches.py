@@ -86,7 +86,7 @@ def _label_weight(
     """
     counts = n_labels(y)
     if sample_weight is None:
-        full = (counts == y.lengths[0] * y.n_features).all()
+        full = y.are_equal and (counts == y.lengths * y.n_features).all()
         return None if full else np.full(len(y), 1 / counts.mean())
     return sample_weight / (sample_weight * counts).mean()
 

@@ -129,6 +129,16 @@ def test_each_label_counts_the_same_in_whatever_batch_it_is():
         assert model.loss_curve_[0] == pytest.approx(np.square(errors).mean(), rel=1e-6)
 
 
+def test_a_missing_label_is_none_also_where_all_sequences_have_as_many_as_the_first_has_steps():
+    X = [np.ones((1, 2)), np.array([[1.0, 2.0], [3.0, 4.0]])]
+    y = [np.array([5.0]), np.array([np.nan, 4.0])]
+    params = {"precision": "float64", "batch_size": 2}
+    prediction = fitted(X, y, max_epochs=0, **params).predict(X)
+    expected = np.mean([(prediction[0][0] - 5) ** 2, (prediction[1][1] - 4) ** 2]) / 0.5**2
+    model = fitted(X, y, lr=1e-12, lr_schedule="constant", **params)
+    assert model.loss_curve_[0] == pytest.approx(expected, rel=1e-6)
+
+
 def test_labels_are_counted_over_present_steps():
     y = Sequences.joined([np.array([[1, np.nan], [2, 3]]), np.array([[np.nan, np.nan]])])
     assert n_labels(y).tolist() == [3, 0]
