@@ -66,7 +66,9 @@ def main() -> None:
     print(f"{arguments.threads} thread(s), {N_SAMPLES} sequences, batches of 64, 5 epochs")
     print("layers  units   seconds   unequal : equal   packed : unequal   difference")
     for n_layers, units in [(1, 16), (2, 16), (1, 64), (2, 64), (2, 128)]:
-        model = StackedLSTMRegressor(n_layers, units, batch_size=64, max_epochs=5, random_state=0)
+        model = StackedLSTMRegressor(
+            n_layers, units, skip=None, batch_size=64, max_epochs=5, random_state=0
+        )
         times = []
         for _ in range(arguments.repeats + 1):
             run = [seconds(model, equal, y), seconds(model, unequal, y)]

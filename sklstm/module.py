@@ -11,8 +11,10 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-PRODUCTS = 2**22
+from .layers import Bidirectional, Dense, Plain, Residual, Standardize, at_end, maximum, mean, run
+
 POOLINGS = ("last", "mean", "max", "concat")
+SKIPS = ("auto", "residual", None)
 
 
 def per_layer(name: str, value: Any, n_layers: int) -> list[Any]:
@@ -44,94 +46,6 @@ def _rates(name: str, values: Sequence[Any]) -> list[float]:
         if not isinstance(value, Real) or not 0 <= float(value) < 1:
             raise ValueError(f"{name} must be rates in [0, 1), got {value!r}.")
     return [float(value) for value in values]
-
-
-class Standardize(nn.Module):
-    """Centre and scale the last axis.
-
-    The statistics are float64 buffers whatever the precision of the network, so that
-    values with a large offset (time stamps, say) keep their digits.
-
-    Parameters
-    ----------
-    n_features : int
-        Length of the last axis.
-    """
-
-    mean: Tensor
-    scale: Tensor
-
-    def __init__(self, n_features: int) -> None:
-        super().__init__()
-        self.register_buffer("mean", torch.zeros(n_features, dtype=torch.float64))
-        self.register_buffer("scale", torch.ones(n_features, dtype=torch.float64))
-
-    def forward(self, values: Tensor) -> Tensor:
-        return (values - self.mean) / self.scale
-
-    def inverse(self, values: Tensor) -> Tensor:
-        return values * self.scale + self.mean
-
-
-class Dense(nn.Linear):
-    """A linear layer that, outside training, treats each row alike wherever it stands.
-
-    A matrix product rounds a row differently in batches of other sizes. Products summed
-    along the last axis do not, and for a head they cost little.
-    """
-
-    def forward(self, x: Tensor) -> Tensor:
-        if self.training or not x.is_cpu:
-            return super().forward(x)
-        n_rows = max(4, PRODUCTS // self.weight.numel() // 4 * 4)
-        sums = [
-            (rows.unsqueeze(-2) * self.weight).sum(dim=-1)
-            for rows in x.reshape(-1, self.in_features).split(n_rows)
-        ]
-        return (torch.cat(sums) + self.bias).reshape(*x.shape[:-1], self.out_features)
-
-
-class Bidirectional(nn.Module):
-    """Two LSTM layers, one of which reads each sequence from its own last step backwards.
-
-    Two of them, because a single bidirectional ``nn.LSTM`` would start in the padding.
-    """
-
-    def __init__(self, width: int, units: int, dtype: torch.dtype | None = None) -> None:
-        super().__init__()
-        self.forward_layer = nn.LSTM(width, units, batch_first=True, dtype=dtype)
-        self.backward_layer = nn.LSTM(width, units, batch_first=True, dtype=dtype)
-
-    def forward(self, x: Tensor, lengths: Tensor | None = None) -> Tensor:
-        backward = self.backward_layer(_reverse(x, lengths))[0]
-        return torch.cat([self.forward_layer(x)[0], _reverse(backward, lengths)], dim=-1)
-
-
-def _reverse(x: Tensor, lengths: Tensor | None) -> Tensor:
-    if lengths is None:
-        return x.flip(1)
-    steps = torch.arange(x.shape[1], device=x.device)
-    mirrored = lengths.unsqueeze(1) - 1 - steps
-    return x.take_along_dim(torch.where(mirrored < 0, steps, mirrored).unsqueeze(2), dim=1)
-
-
-def _at_end(sequence: Tensor, lengths: Tensor | None) -> Tensor:
-    if lengths is None:
-        return sequence[:, -1]
-    return sequence.take_along_dim((lengths - 1).view(-1, 1, 1), dim=1)[:, 0]
-
-
-def _mean(sequence: Tensor, lengths: Tensor | None) -> Tensor:
-    """Mean over the steps, added up one by one: padding changes no bit of it."""
-    n_steps = sequence.shape[1] if lengths is None else lengths.unsqueeze(1)
-    return _at_end(sequence.cumsum(1), lengths) / n_steps
-
-
-def _max(sequence: Tensor, lengths: Tensor | None) -> Tensor:
-    if lengths is not None:
-        padding = torch.arange(sequence.shape[1], device=lengths.device) >= lengths.unsqueeze(1)
-        sequence = sequence.masked_fill(padding.unsqueeze(2), -torch.inf)
-    return sequence.amax(1)
 
 
 class StackedLSTM(nn.Module):
@@ -167,6 +81,11 @@ class StackedLSTM(nn.Module):
         two outputs. The final output is then what each direction holds after its own
         last step.
 
+    skip : {"auto", "residual"} or None, default=None
+        Path around each layer above the first. `None` is the plain stack. "residual" adds
+        to what a layer reads its own output times a learned gain [3]_; between layers of
+        other widths a linear projection is on the path. "auto" is "residual".
+
     pooling : {"last", "mean", "max", "concat"}, default="last"
         How the top layer's outputs become one vector: the final one, their mean or
         maximum over the steps of the sequence, or these three one after another [2]_.
@@ -194,6 +113,10 @@ class StackedLSTM(nn.Module):
         The layers, bottom first: ``nn.LSTM``, or, if `bidirectional`, a pair of them,
         `forward_layer` and `backward_layer`.
 
+    paths : torch.nn.ModuleList
+        What joins each layer above the first to the one below it; with a residual path,
+        its `gain` tells how much of the layer is used.
+
     head : torch.nn.Module
         The Dense head.
 
@@ -212,6 +135,9 @@ class StackedLSTM(nn.Module):
        recognition with deep recurrent neural networks", ICASSP 2013.
     .. [2] J. Howard and S. Ruder, "Universal language model fine-tuning for text
        classification", ACL 2018 (there called concat pooling).
+    .. [3] Residual LSTM layers as in Y. Wu et al., "Google's neural machine translation
+       system", arXiv:1609.08144, 2016; the gain as in T. Bachlechner et al., "ReZero is
+       all you need: fast convergence at large depth", UAI 2021.
 
     Examples
     --------
@@ -231,6 +157,7 @@ class StackedLSTM(nn.Module):
         units: int | Sequence[int] = 64,
         dropout: float | Sequence[float] = 0.0,
         bidirectional: bool = False,
+        skip: str | None = None,
         pooling: str = "last",
         head_units: Sequence[int] = (),
         return_sequences: bool = False,
@@ -249,6 +176,8 @@ class StackedLSTM(nn.Module):
                 f"head_units={head_units!r} and n_quantiles={n_quantiles!r} need a head: set "
                 "n_outputs."
             )
+        if skip not in SKIPS:
+            raise ValueError(f"skip must be one of {SKIPS}, got {skip!r}.")
         if pooling not in POOLINGS:
             raise ValueError(f"pooling must be one of {POOLINGS}, got {pooling!r}.")
         cells = _counts("units", per_layer("units", units, n_layers))
@@ -266,6 +195,10 @@ class StackedLSTM(nn.Module):
             if bidirectional
             else nn.LSTM(width, n_cells, batch_first=True, dtype=dtype)
             for width, n_cells in zip(widths, cells, strict=False)
+        )
+        self.paths = nn.ModuleList(
+            Plain() if skip is None else Residual(below, width, dtype)
+            for below, width in pairwise(widths[1:])
         )
         self.dropouts = nn.ModuleList(nn.Dropout(rate) for rate in rates)
         pooled = widths[-1] * (3 if pooling == "concat" and not return_sequences else 1)
@@ -302,15 +235,30 @@ class StackedLSTM(nn.Module):
             If `lengths` are not as described.
         """
         lengths = None if lengths is None else _checked_lengths(lengths, x)
-        sequence = self.scale_inputs(x)
-        for layer, dropout in zip(self.layers[:-1], self.dropouts[:-1], strict=True):
-            sequence = dropout(_run(layer, sequence, lengths))
-        sequence = _run(self.layers[-1], sequence, lengths)
+        sequence = run(self.layers[0], self.scale_inputs(x), lengths)
+        for dropout, layer, path in zip(self.dropouts, self.layers[1:], self.paths, strict=False):
+            sequence = path(sequence, run(layer, dropout(sequence), lengths))
         top = sequence if self.return_sequences else self._pool(sequence, lengths)
         y = self.head(self.dropouts[-1](top))
         if self.n_quantiles is not None:
             y = y.unflatten(-1, (-1, self.n_quantiles)).sort(dim=-1).values
         return y if scaled else self.unscale(y)
+
+    def grow_from(self, other: StackedLSTM) -> None:
+        """Take the weights of a stack of as many layers or fewer.
+
+        Layers above its top add nothing yet: predictions are those of `other`, to the
+        bit, where those layers have residual paths and no other width.
+
+        Parameters
+        ----------
+        other : StackedLSTM
+            A stack with the same sizes as the lower layers and the head of this one.
+        """
+        self.load_state_dict(other.state_dict(), strict=len(self.layers) == len(other.layers))
+        for path in list(self.paths)[len(other.paths) :]:
+            if isinstance(path, Residual):
+                path.close()
 
     def scale_inputs(self, x: Tensor) -> Tensor:
         """Standardize inputs and cast them to the weights' type."""
@@ -334,19 +282,19 @@ class StackedLSTM(nn.Module):
 
     def _pool(self, sequence: Tensor, lengths: Tensor | None) -> Tensor:
         if self.pooling == "mean":
-            return _mean(sequence, lengths)
+            return mean(sequence, lengths)
         if self.pooling == "max":
-            return _max(sequence, lengths)
+            return maximum(sequence, lengths)
         final = self._final(sequence, lengths)
         if self.pooling == "last":
             return final
-        return torch.cat([final, _mean(sequence, lengths), _max(sequence, lengths)], dim=-1)
+        return torch.cat([final, mean(sequence, lengths), maximum(sequence, lengths)], dim=-1)
 
     def _final(self, sequence: Tensor, lengths: Tensor | None) -> Tensor:
         if not self.bidirectional:
-            return _at_end(sequence, lengths)
+            return at_end(sequence, lengths)
         forward, backward = sequence.chunk(2, dim=-1)
-        return torch.cat([_at_end(forward, lengths), backward[:, 0]], dim=-1)
+        return torch.cat([at_end(forward, lengths), backward[:, 0]], dim=-1)
 
     def _weights_dtype(self) -> torch.dtype:
         return next(self.layers.parameters()).dtype
@@ -365,13 +313,6 @@ def _checked_lengths(lengths: Tensor, x: Tensor) -> Tensor:
             f"lengths must be from 1 to n_timesteps={n_steps}, got {shortest} to {longest}."
         )
     return lengths.to(x.device, torch.long)
-
-
-def _run(layer: nn.Module, sequence: Tensor, lengths: Tensor | None) -> Tensor:
-    if isinstance(layer, Bidirectional):
-        return layer(sequence, lengths)
-    outputs: Tensor = layer(sequence)[0]
-    return outputs
 
 
 def _dense_head(widths: list[int], outputs: list[int], dtype: torch.dtype | None) -> nn.Sequential:

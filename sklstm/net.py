@@ -251,14 +251,24 @@ class StackedLSTMNet(NeuralNetRegressor):
 
     def resume(self, other: StackedLSTMNet) -> None:
         """Go on from the weights, statistics and history of another net."""
-        self.module_.load_state_dict(other.module_.state_dict())
+        self.module_.grow_from(other.module_)
         rows = ({**row, "batches": []} for row in other.history)
         self.history_: Any = type(other.history)(rows)
 
     def resume_optimizer(self, other: StackedLSTMNet) -> None:
-        """Go on with another net's optimizer state, if the optimizers are of one kind."""
+        """Go on with another net's optimizer state, if the optimizers are of one kind.
+
+        Weights that the other net does not have start without a state.
+        """
         if type(self.optimizer_) is type(other.optimizer_):
             state = copy.deepcopy(other.optimizer_.state_dict()["state"])
+            names = [name for name, _ in other.module_.named_parameters()]
+            by_name = {names[index]: moments for index, moments in state.items()}
+            state = {
+                index: by_name[name]
+                for index, (name, _) in enumerate(self.module_.named_parameters())
+                if name in by_name
+            }
             self.optimizer_.load_state_dict({**self.optimizer_.state_dict(), "state": state})
 
     def partial_fit(self, X: Any, y: Any = None, classes: Any = None, **kwargs: Any) -> Any:

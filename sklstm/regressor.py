@@ -19,7 +19,7 @@ from sklearn.utils._param_validation import Interval, StrOptions
 from sklearn.utils.validation import check_is_fitted
 
 from .batches import PREDICT_ROWS, Batches, SequenceDataset, TailSplit
-from .module import POOLINGS, StackedLSTM, per_layer
+from .module import POOLINGS, SKIPS, StackedLSTM, per_layer
 from .net import (
     FUSED,
     LOSSES,
@@ -59,6 +59,12 @@ class StackedLSTMRegressor(RegressorMixin, BaseEstimator):
     bidirectional : bool, default=False
         Whether every layer reads its sequence in both directions and concatenates the
         two outputs. The second direction starts at each sequence's own last step.
+
+    skip : {"auto", "residual"} or None, default="auto"
+        Path around each layer above the first. `None` is the plain stack of the
+        textbooks. "residual" adds to what a layer reads its own output times a learned
+        gain [7]_, which keeps stacks of any depth trainable and lets them grow (see
+        `warm_start`). "auto" is what did best by measurement: "residual".
 
     pooling : {"last", "mean", "max", "concat"}, default="last"
         How the top layer's outputs become one vector: the final one, their mean or
@@ -134,7 +140,8 @@ class StackedLSTMRegressor(RegressorMixin, BaseEstimator):
 
     warm_start : bool, default=False
         Whether `fit` goes on from the fitted weights and statistics, with a new
-        optimizer.
+        optimizer. A raised `n_layers` adds layers on top that change no prediction until
+        they are trained; it takes a `skip` and the same `units` as in the layer below.
 
     precision : {"float32", "float64"}, default="float32"
         Arithmetic of the network.
@@ -213,6 +220,8 @@ class StackedLSTMRegressor(RegressorMixin, BaseEstimator):
     .. [5] R. Koenker and G. Bassett, "Regression quantiles", Econometrica 46(1), 1978.
     .. [6] V. Chernozhukov, I. Fernández-Val and A. Galichon, "Quantile and probability
        curves without crossing", Econometrica 78(3), 2010.
+    .. [7] T. Bachlechner, B. P. Majumder, H. Mao, G. Cottrell and J. McAuley, "ReZero is
+       all you need: fast convergence at large depth", UAI 2021.
 
     Examples
     --------
@@ -230,6 +239,7 @@ class StackedLSTMRegressor(RegressorMixin, BaseEstimator):
         "units": [Interval(Integral, 1, None, closed="left"), "array-like"],
         "dropout": [Interval(Real, 0, 1, closed="left"), "array-like"],
         "bidirectional": ["boolean"],
+        "skip": [StrOptions({skip for skip in SKIPS if skip}), None],
         "pooling": [StrOptions(set(POOLINGS))],
         "head_units": ["array-like"],
         "return_sequences": ["boolean"],
@@ -263,6 +273,7 @@ class StackedLSTMRegressor(RegressorMixin, BaseEstimator):
         dropout: float | Sequence[float] = 0.0,
         *,
         bidirectional: bool = False,
+        skip: str | None = "auto",
         pooling: str = "last",
         head_units: Sequence[int] = (),
         return_sequences: bool = False,
@@ -292,6 +303,7 @@ class StackedLSTMRegressor(RegressorMixin, BaseEstimator):
         self.units = units
         self.dropout = dropout
         self.bidirectional = bidirectional
+        self.skip = skip
         self.pooling = pooling
         self.head_units = head_units
         self.return_sequences = return_sequences
@@ -566,6 +578,7 @@ class StackedLSTMRegressor(RegressorMixin, BaseEstimator):
             module__units=self.units,
             module__dropout=self.dropout,
             module__bidirectional=self.bidirectional,
+            module__skip=self.skip,
             module__pooling=self.pooling,
             module__head_units=self.head_units,
             module__return_sequences=self.return_sequences,
@@ -640,7 +653,7 @@ class StackedLSTMRegressor(RegressorMixin, BaseEstimator):
         """Give the net fresh weights and statistics, or those it goes on from."""
         net.initialize()
         if start is not None:
-            _check_same_architecture(net, start)
+            _check_goes_on(net, start)
             net.resume(start)
         elif self.standardize:
             net.set_statistics(
@@ -649,17 +662,44 @@ class StackedLSTMRegressor(RegressorMixin, BaseEstimator):
             )
 
 
-def _check_same_architecture(net: StackedLSTMNet, start: StackedLSTMNet) -> None:
-    fitted, wanted = start.get_params_for("module"), net.get_params_for("module")
-    if wanted["n_layers"] == fitted["n_layers"]:
-        for params in (fitted, wanted):
-            params["units"] = per_layer("units", params["units"], params["n_layers"])
+def _check_goes_on(net: StackedLSTMNet, start: StackedLSTMNet) -> None:
+    """Check that a net has the layers and sizes of another, or more layers on top."""
+    fitted, wanted = _sizes(start), _sizes(net)
+    if wanted["n_layers"] > fitted["n_layers"]:
+        fitted = _grown(fitted, wanted)
     for name, value in wanted.items():
-        if name not in ("dropout", "dtype") and not np.array_equal(value, fitted[name]):
+        if not np.array_equal(value, fitted[name]):
             raise ValueError(
                 f"{name}={value!r}, but the model to go on from was fitted with "
                 f"{name}={fitted[name]!r}. Fit with warm_start=False to start afresh."
             )
+
+
+def _sizes(net: StackedLSTMNet) -> dict[str, Any]:
+    sizes = net.get_params_for("module")
+    del sizes["dropout"], sizes["dtype"]
+    sizes["skip"] = sizes["skip"] and "residual"
+    sizes["units"] = per_layer("units", sizes["units"], sizes["n_layers"])
+    return sizes
+
+
+def _grown(fitted: dict[str, Any], wanted: dict[str, Any]) -> dict[str, Any]:
+    """Sizes of a model grown as wanted."""
+    n_layers, units = fitted["n_layers"], wanted["units"]
+    if wanted["skip"] is None:
+        raise ValueError(
+            f"n_layers={wanted['n_layers']} cannot grow from {n_layers} with skip=None: a layer "
+            "without a path around it changes the predictions. Set skip='residual'."
+        )
+    added = units[n_layers:]
+    if set(added) != {fitted["units"][-1]}:
+        raise ValueError(
+            f"units={units!r}: new layers must have the units of the layer that they grow on, "
+            f"{fitted['units'][-1]}."
+        )
+    skip = wanted["skip"] if n_layers == 1 else fitted["skip"]
+    grown = {"n_layers": wanted["n_layers"], "units": fitted["units"] + added, "skip": skip}
+    return {**fitted, **grown}
 
 
 def _mean_d2_score(

@@ -86,7 +86,15 @@ def test_dropout_acts_on_the_output_of_the_layer_it_is_given_for():
 @pytest.mark.skipif(not torch.backends.mkldnn.is_available(), reason="torch without oneDNN")
 @pytest.mark.parametrize(
     "options",
-    [{}, {"bidirectional": True}, {"dropout": 0.1}, {"units": (8, 4)}, {"return_sequences": True}],
+    [
+        {},
+        {"bidirectional": True},
+        {"dropout": 0.1},
+        {"units": (8, 4)},
+        {"return_sequences": True},
+        {"skip": "residual"},
+        {"skip": "residual", "units": (8, 4)},
+    ],
 )
 @pytest.mark.parametrize("lengths", [None, torch.tensor([9, 4, 1, 7, 9])])
 def test_every_layer_stays_on_the_fast_path(options, lengths):
@@ -103,6 +111,55 @@ def n_fast_layers(node):
             seen.add(node)
             todo.extend(parent for parent, _ in node.next_functions)
     return sum("MkldnnRnnLayer" in type(node).__name__ for node in seen)
+
+
+def test_residual_path_adds_what_a_layer_reads_to_what_it_puts_out():
+    module = StackedLSTM(3, n_layers=3, units=8, skip="residual")
+    module.paths[0].gain.data.fill_(0.5)
+    first = module.layers[0](X)[0]
+    second = first + 0.5 * module.layers[1](first)[0]
+    third = second + module.layers[2](second)[0]
+    assert torch.equal(module(X), module.head(third[:, -1]).detach())
+
+
+def test_residual_path_between_layers_of_other_widths_is_projected():
+    module = StackedLSTM(3, units=(8, 4), skip="residual").eval()
+    assert module.paths[0].projection.weight.shape == (4, 8)
+    first = module.layers[0](X)[0]
+    second = module.paths[0].projection(first) + module.layers[1](first)[0]
+    assert torch.equal(module(X), module.head(second[:, -1]))
+
+
+def test_auto_skip_is_residual():
+    assert StackedLSTM(3, skip="auto").state_dict().keys() == (
+        StackedLSTM(3, skip="residual").state_dict().keys()
+    )
+
+
+def test_dropout_spares_the_residual_path():
+    module = StackedLSTM(3, n_layers=2, units=400, dropout=(0.5, 0.0), skip="residual").train()
+    seen = []
+    module.layers[1].register_forward_pre_hook(lambda _, args: seen.append(args[0]))
+    module.paths[0].register_forward_pre_hook(lambda _, args: seen.append(args[0]))
+    module(X)
+    shares = [float((sequence == 0).float().mean()) for sequence in seen]
+    assert shares == pytest.approx([0.5, 0], abs=0.05)
+
+
+def test_plain_stack_has_the_weights_of_its_layers_and_head_alone():
+    assert {name.split(".")[0] for name in StackedLSTM(3).state_dict()} == {"layers", "head"}
+
+
+@pytest.mark.parametrize("options", [{}, {"bidirectional": True}, {"units": (8, 4, 4)}])
+def test_a_grown_stack_answers_like_the_one_it_grew_from(options):
+    options = {"units": 8, "skip": "residual", **options}
+    units = options.pop("units")
+    small = StackedLSTM(3, n_layers=2, units=units if units == 8 else units[:2], **options)
+    large = StackedLSTM(3, n_layers=3, units=units, **options)
+    large.grow_from(small)
+    assert torch.equal(large(X), small(X))
+    large(X).sum().backward()
+    assert large.paths[1].gain.grad != 0
 
 
 def test_state_dict_is_the_whole_model():
@@ -137,7 +194,7 @@ def test_a_large_head_predicts_in_blocks_of_rows_with_the_same_bits(monkeypatch)
     module = StackedLSTM(3, n_outputs=4, units=8).eval()
     x = X.repeat(8, 1, 1)
     whole = module(x)
-    monkeypatch.setattr("sklstm.module.PRODUCTS", 12 * 32)
+    monkeypatch.setattr("sklstm.layers.PRODUCTS", 12 * 32)
     assert torch.equal(module(x), whole)
 
 

@@ -48,6 +48,7 @@ OTHER_VALUES = {
     "units": (8, 4, 2),
     "dropout": [0.1, 0.0, 0.2],
     "bidirectional": True,
+    "skip": None,
     "pooling": "max",
     "head_units": [8, 4],
     "return_sequences": True,

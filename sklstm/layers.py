@@ -1,0 +1,136 @@
+"""The parts of a stack: LSTM layers, the paths around them, pooling, Dense, scaling."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+PRODUCTS = 2**22
+
+
+class Standardize(nn.Module):
+    """Centre and scale the last axis.
+
+    The statistics are float64 buffers whatever the precision of the network, so that
+    values with a large offset (time stamps, say) keep their digits.
+
+    Parameters
+    ----------
+    n_features : int
+        Length of the last axis.
+    """
+
+    mean: Tensor
+    scale: Tensor
+
+    def __init__(self, n_features: int) -> None:
+        super().__init__()
+        self.register_buffer("mean", torch.zeros(n_features, dtype=torch.float64))
+        self.register_buffer("scale", torch.ones(n_features, dtype=torch.float64))
+
+    def forward(self, values: Tensor) -> Tensor:
+        return (values - self.mean) / self.scale
+
+    def inverse(self, values: Tensor) -> Tensor:
+        return values * self.scale + self.mean
+
+
+class Dense(nn.Linear):
+    """A linear layer that, outside training, treats each row alike wherever it stands.
+
+    A matrix product rounds a row differently in batches of other sizes. Products summed
+    along the last axis do not, and for a head they cost little.
+    """
+
+    def forward(self, x: Tensor) -> Tensor:
+        if self.training or not x.is_cpu:
+            return super().forward(x)
+        n_rows = max(4, PRODUCTS // self.weight.numel() // 4 * 4)
+        sums = [
+            (rows.unsqueeze(-2) * self.weight).sum(dim=-1)
+            for rows in x.reshape(-1, self.in_features).split(n_rows)
+        ]
+        y = torch.cat(sums).reshape(*x.shape[:-1], self.out_features)
+        return y if self.bias is None else y + self.bias
+
+
+class Bidirectional(nn.Module):
+    """Two LSTM layers, one of which reads each sequence from its own last step backwards.
+
+    Two of them, because a single bidirectional ``nn.LSTM`` would start in the padding.
+    """
+
+    def __init__(self, width: int, units: int, dtype: torch.dtype | None = None) -> None:
+        super().__init__()
+        self.forward_layer = nn.LSTM(width, units, batch_first=True, dtype=dtype)
+        self.backward_layer = nn.LSTM(width, units, batch_first=True, dtype=dtype)
+
+    def forward(self, x: Tensor, lengths: Tensor | None = None) -> Tensor:
+        backward = self.backward_layer(_reverse(x, lengths))[0]
+        return torch.cat([self.forward_layer(x)[0], _reverse(backward, lengths)], dim=-1)
+
+
+def _reverse(x: Tensor, lengths: Tensor | None) -> Tensor:
+    if lengths is None:
+        return x.flip(1)
+    steps = torch.arange(x.shape[1], device=x.device)
+    mirrored = lengths.unsqueeze(1) - 1 - steps
+    return x.take_along_dim(torch.where(mirrored < 0, steps, mirrored).unsqueeze(2), dim=1)
+
+
+def at_end(sequence: Tensor, lengths: Tensor | None) -> Tensor:
+    """Output at the last step of each sequence."""
+    if lengths is None:
+        return sequence[:, -1]
+    return sequence.take_along_dim((lengths - 1).view(-1, 1, 1), dim=1)[:, 0]
+
+
+def mean(sequence: Tensor, lengths: Tensor | None) -> Tensor:
+    """Mean over the steps, added up one by one: padding changes no bit of it."""
+    n_steps = sequence.shape[1] if lengths is None else lengths.unsqueeze(1)
+    return at_end(sequence.cumsum(1), lengths) / n_steps
+
+
+def maximum(sequence: Tensor, lengths: Tensor | None) -> Tensor:
+    """Maximum over the steps."""
+    if lengths is not None:
+        padding = torch.arange(sequence.shape[1], device=lengths.device) >= lengths.unsqueeze(1)
+        sequence = sequence.masked_fill(padding.unsqueeze(2), -torch.inf)
+    return sequence.amax(1)
+
+
+class Plain(nn.Module):
+    """No path around a layer: what it puts out goes up alone."""
+
+    def forward(self, below: Tensor, output: Tensor) -> Tensor:
+        return output
+
+
+class Residual(nn.Module):
+    """A path around a layer: what is below it goes up, plus `gain` times what it puts out.
+
+    Between layers of other widths a linear projection, without bias, is on the path.
+    """
+
+    def __init__(self, below: int, width: int, dtype: torch.dtype | None = None) -> None:
+        super().__init__()
+        self.gain = nn.Parameter(torch.ones(1, dtype=dtype))
+        self.projection = (
+            nn.Identity() if below == width else Dense(below, width, bias=False, dtype=dtype)
+        )
+
+    def forward(self, below: Tensor, output: Tensor) -> Tensor:
+        path: Tensor = self.projection(below)
+        return path + self.gain * output
+
+    def close(self) -> None:
+        """Let nothing of the layer through, so that a stack is what it is without it."""
+        nn.init.zeros_(self.gain)
+
+
+def run(layer: nn.Module, sequence: Tensor, lengths: Tensor | None) -> Tensor:
+    """Output sequence of an LSTM layer of either kind."""
+    if isinstance(layer, Bidirectional):
+        return layer(sequence, lengths)
+    outputs: Tensor = layer(sequence)[0]
+    return outputs
