@@ -3,8 +3,16 @@
 from .module import StackedLSTM
 from .regressor import StackedLSTMRegressor
 from .scoring import step_scorer
+from .search import DepthSearchCV
 from .windows import LagWindows
 
 __version__ = "0.1.0"
 
-__all__ = ["LagWindows", "StackedLSTM", "StackedLSTMRegressor", "__version__", "step_scorer"]
+__all__ = [
+    "DepthSearchCV",
+    "LagWindows",
+    "StackedLSTM",
+    "StackedLSTMRegressor",
+    "__version__",
+    "step_scorer",
+]

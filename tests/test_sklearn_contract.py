@@ -17,7 +17,7 @@ from sklearn.utils.estimator_checks import (
 from sklearn.utils.validation import check_is_fitted
 from skorch.callbacks import EpochTimer
 
-from sklstm import LagWindows, StackedLSTM, StackedLSTMRegressor
+from sklstm import DepthSearchCV, LagWindows, StackedLSTM, StackedLSTMRegressor
 
 CONFIGURATIONS = [
     {},
@@ -75,6 +75,17 @@ OTHER_VALUES = {
     "verbose": 2,
 }
 
+SEARCH_VALUES = {
+    "estimator": "passthrough",
+    "depths": (1, 2),
+    "cv": 3,
+    "scoring": "r2",
+    "n_jobs": 2,
+    "refit": False,
+    "select": "one_standard_error",
+    "verbose": 1,
+}
+
 
 def problems(estimator, expected):
     """Return what check_estimator found beyond `expected`, and check that it looked at all."""
@@ -104,6 +115,11 @@ def test_scikit_learn_finds_no_fault_at_all_in_double_precision_and_full_batches
 @pytest.mark.parametrize("parameters", [{}, {"length": 3, "padding": "nan"}], ids=str)
 def test_scikit_learn_finds_no_fault_with_lag_windows_but_that_they_look_back(parameters):
     assert problems(LagWindows(**parameters), HISTORY) == []
+
+
+def test_scikit_learn_finds_no_fault_with_a_depth_search_but_that_an_epoch_is_short():
+    search = DepthSearchCV(StackedLSTMRegressor(**SMALL), (1, 2), cv=2)
+    assert problems(search, {"check_regressors_train": "one epoch teaches too little"}) == []
 
 
 @pytest.mark.parametrize("parameters", CONFIGURATIONS, ids=str)
@@ -153,8 +169,9 @@ def test_other_values_differ_from_the_defaults_for_every_parameter():
     [
         (StackedLSTMRegressor(), OTHER_VALUES),
         (LagWindows(), {"length": 3, "padding": "nan"}),
+        (DepthSearchCV(StackedLSTMRegressor()), SEARCH_VALUES),
     ],
-    ids=["StackedLSTMRegressor", "LagWindows"],
+    ids=["StackedLSTMRegressor", "LagWindows", "DepthSearchCV"],
 )
 def test_parameters_survive_set_params_get_params_and_clone(default, others):
     estimator = clone(default)
@@ -256,6 +273,7 @@ def documented(obj, section):
 @pytest.mark.parametrize(
     "obj",
     [
+        DepthSearchCV,
         StackedLSTMRegressor,
         StackedLSTMRegressor.fit,
         StackedLSTMRegressor.partial_fit,
@@ -286,7 +304,8 @@ def test_docstring_lists_the_parameters_of_the_signature_in_order(obj):
 
 def test_every_documented_attribute_exists_after_fit():
     X = pd.DataFrame(np.arange(12.0).reshape(4, 3), columns=list("abc"))
-    for estimator in (StackedLSTMRegressor(**SMALL), LagWindows(2)):
+    model = StackedLSTMRegressor(**SMALL)
+    for estimator in (model, LagWindows(2), DepthSearchCV(model, cv=2)):
         estimator.fit(X, np.arange(4.0))
         names = [name for name, _ in documented(estimator, "Attributes")]
         assert "feature_names_in_" in names

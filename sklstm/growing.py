@@ -1,0 +1,91 @@
+"""One model at one depth after the other, each grown from the one before."""
+
+from __future__ import annotations
+
+import copy
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from sklearn.base import BaseEstimator, clone
+from sklearn.pipeline import Pipeline
+
+from .regressor import StackedLSTMRegressor
+
+EPOCHS, RATE = 0.2, 0.5
+
+
+@dataclass
+class Stage:
+    """A model fitted at one depth, and what it took to grow it from the one before."""
+
+    model: Any
+    n_parameters: int
+    seconds: float
+    n_epochs: int
+
+
+class Growing(BaseEstimator):
+    """Stands in the place of a regressor and fits it at one depth after the other."""
+
+    def __init__(self, regressor: StackedLSTMRegressor, depths: Sequence[int]) -> None:
+        self.regressor = regressor
+        self.depths = depths
+
+    def fit(self, X: Any, y: Any, **params: Any) -> Growing:
+        self.stages_ = list(self._stages(X, y, params))
+        return self
+
+    def get_metadata_routing(self) -> Any:
+        return self.regressor.get_metadata_routing()
+
+    def _stages(self, X: Any, y: Any, params: dict[str, Any]) -> Iterator[Stage]:
+        given = {name: getattr(self.regressor, name) for name in ("lr", "max_epochs", "warm_start")}
+        model, n_before = self.regressor, 0
+        for depth in self.depths:
+            start = time.perf_counter()
+            model = copy.copy(model).set_params(n_layers=depth, warm_start=True)
+            model.fit(X, y, **params)
+            seconds = time.perf_counter() - start
+            finished = copy.copy(model).set_params(**given)
+            yield Stage(finished, model.n_parameters_, seconds, model.n_iter_ - n_before)
+            if not n_before:
+                n_epochs = max(1, round(EPOCHS * model.net_.max_epochs))
+                model.set_params(max_epochs=n_epochs, lr=RATE * model.lr)
+            n_before = model.n_iter_
+
+
+def grow(
+    estimator: Any, depths: Sequence[int], X: Any, y: Any, fit_params: dict[str, Any]
+) -> list[Stage]:
+    """Fit a clone of an estimator at each depth; what comes before the regressor, once."""
+    estimator = clone(estimator)
+    growing = Growing(final_step(estimator), depths)
+    fitted = with_final_step(estimator, growing).fit(X, y, **fit_params)
+    for stage in growing.stages_:
+        stage.model = with_final_step(fitted, stage.model)
+    return growing.stages_
+
+
+def final_step(estimator: Any) -> Any:
+    """Return what stands at the end of a pipeline, or the estimator itself."""
+    return final_step(estimator.steps[-1][1]) if isinstance(estimator, Pipeline) else estimator
+
+
+def final_prefix(estimator: Any) -> str:
+    """Return what comes before the names of the final step's parameters."""
+    if not isinstance(estimator, Pipeline):
+        return ""
+    name, last = estimator.steps[-1]
+    return f"{name}__{final_prefix(last)}"
+
+
+def with_final_step(estimator: Any, step: Any) -> Any:
+    """Return a pipeline with another final step, and with the same steps before it."""
+    if not isinstance(estimator, Pipeline):
+        return step
+    name, last = estimator.steps[-1]
+    changed = copy.copy(estimator)
+    changed.steps = [*estimator.steps[:-1], (name, with_final_step(last, step))]
+    return changed

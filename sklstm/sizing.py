@@ -1,0 +1,129 @@
+"""How wide the layers may be: comparing stacks of several depths fairly."""
+
+from __future__ import annotations
+
+from bisect import bisect_right
+from collections.abc import Iterable, Sequence
+from itertools import pairwise
+from math import isqrt
+from numbers import Integral
+
+import torch
+
+from .module import StackedLSTM
+
+
+def units_for_budget(
+    n_parameters: int,
+    n_layers: int,
+    n_features: int,
+    *,
+    n_outputs: int | None = 1,
+    bidirectional: bool = False,
+    pooling: str = "last",
+    head_units: Sequence[int] = (),
+    skip: str | None = "auto",
+) -> int:
+    """Find the most units a layer with which a stack keeps to a number of weights.
+
+    A deeper stack of equal units has more weights, so that a comparison of depths is one
+    of sizes, too. At an equal budget it is not [1]_.
+
+    Parameters
+    ----------
+    n_parameters : int
+        Weights of the whole model that are not to be exceeded.
+
+    n_layers : int
+        Number of LSTM layers, all of the same units.
+
+    n_features : int
+        Features at each time step.
+
+    n_outputs : int or None, default=1
+        Outputs of the Dense head, times the number of quantiles if there are several.
+        `None` is a model without the head.
+
+    bidirectional : bool, default=False
+        Whether every layer reads in both directions; units are those of one direction.
+
+    pooling : {"last", "mean", "max", "concat"}, default="last"
+        How the top layer's outputs become one vector; "last" with `return_sequences`.
+
+    head_units : sequence of int, default=()
+        Sizes of hidden Dense layers.
+
+    skip : {"auto", "residual"} or None, default="auto"
+        Path around each layer above the first.
+
+    Returns
+    -------
+    int
+        Units for each layer.
+
+    Raises
+    ------
+    ValueError
+        If an argument is out of range, or `n_parameters` are too few for one unit a layer.
+
+    References
+    ----------
+    .. [1] A. Graves, A.-r. Mohamed and G. Hinton, "Speech recognition with deep recurrent
+       neural networks", ICASSP 2013.
+
+    Examples
+    --------
+    >>> from sklstm.sizing import units_for_budget
+    >>> [units_for_budget(50_000, n_layers, n_features=8) for n_layers in (1, 2, 4, 8)]
+    [106, 62, 41, 28]
+    """
+    if not isinstance(n_parameters, Integral) or n_parameters < 1:
+        raise ValueError(f"n_parameters must be an integer of at least 1, got {n_parameters!r}.")
+
+    def n_weights(units: int) -> int:
+        with torch.device("meta"):
+            module = StackedLSTM(
+                n_features,
+                n_outputs,
+                n_layers=n_layers,
+                units=units,
+                bidirectional=bidirectional,
+                pooling=pooling,
+                head_units=head_units,
+                skip=skip,
+            )
+        return sum(weights.numel() for weights in module.parameters())
+
+    least = n_weights(1)
+    if n_parameters < least:
+        raise ValueError(
+            f"n_parameters={n_parameters} are too few: n_layers={n_layers} of one unit each have "
+            f"{least} weights."
+        )
+    at_most = isqrt(int(n_parameters) // 4)
+    return bisect_right(range(1, at_most + 1), n_parameters, key=n_weights)
+
+
+def check_depths(depths: Iterable[int]) -> list[int]:
+    """Check that numbers of layers are integers of at least 1 in rising order.
+
+    Parameters
+    ----------
+    depths : iterable of int
+        Numbers of layers.
+
+    Returns
+    -------
+    list of int
+        The same.
+
+    Raises
+    ------
+    ValueError
+        If they are not, or if there are none.
+    """
+    values = list(depths) if isinstance(depths, Iterable) else []
+    whole = all(isinstance(value, Integral) for value in values)
+    if not values or not whole or values[0] < 1 or any(a >= b for a, b in pairwise(values)):
+        raise ValueError(f"depths must be rising integers of at least 1, got {depths!r}.")
+    return [int(value) for value in values]

@@ -1,0 +1,354 @@
+import numpy as np
+import pandas as pd
+import pytest
+from sklearn import config_context
+from sklearn.base import clone
+from sklearn.exceptions import NotFittedError
+from sklearn.linear_model import Ridge
+from sklearn.metrics import make_scorer, mean_absolute_error
+from sklearn.model_selection import GridSearchCV, KFold, LeaveOneGroupOut, TimeSeriesSplit
+from sklearn.pipeline import Pipeline, make_pipeline
+from sklearn.preprocessing import FunctionTransformer, StandardScaler
+
+from sklstm import DepthSearchCV, LagWindows, StackedLSTMRegressor, step_scorer
+from sklstm.growing import final_step
+
+
+def small(**params):
+    return StackedLSTMRegressor(**{"units": 4, "max_epochs": 5, "random_state": 0, **params})
+
+
+def scores(search):
+    return search.cv_results_["mean_test_score"]
+
+
+# what it does in a fold
+
+
+def test_scores_are_those_of_models_grown_on_the_training_part(sequences):
+    X, y = sequences
+    search = DepthSearchCV(small(), (1, 3), cv=KFold(2)).fit(X, y)
+    for fold, (train, test) in enumerate(KFold(2).split(X)):
+        model = small(warm_start=True, n_layers=1).fit(X[train], y[train])
+        assert search.cv_results_[f"split{fold}_test_score"][0] == model.score(X[test], y[test])
+        model.set_params(n_layers=3, max_epochs=1, lr=0.005).fit(X[train], y[train])
+        assert search.cv_results_[f"split{fold}_test_score"][1] == model.score(X[test], y[test])
+
+
+def test_the_test_part_has_no_influence_on_the_fit(sequences):
+    X, y = sequences
+    fold = [(np.arange(40), np.arange(40, 60))]
+    spoilt = np.where(np.arange(60) < 40, y, y + 1000)
+    score = make_scorer(lambda y_true, y_pred: float(y_pred.sum()))
+    curves = [
+        scores(DepthSearchCV(small(early_stopping=True), cv=fold, scoring=score).fit(X, target))
+        for target in (y, spoilt)
+    ]
+    assert np.array_equal(*curves)
+
+
+def test_earlier_steps_of_a_pipeline_are_fitted_once_a_fold(sequences):
+    X, y = sequences
+    fitted_on = []
+
+    class Counts(StandardScaler):
+        def fit(self, X, y=None, sample_weight=None):
+            fitted_on.append(len(X))
+            return super().fit(X, y, sample_weight)
+
+    pipeline = make_pipeline(Counts(), small())
+    DepthSearchCV(pipeline, (1, 2, 3), cv=3).fit(X[:, :, 0], y)
+    assert fitted_on == [40, 40, 40, 60]
+
+
+def test_later_depths_train_for_a_fifth_of_the_epochs(sequences):
+    X, y = sequences
+    search = DepthSearchCV(small(max_epochs=10), (1, 2, 4), cv=2).fit(X, y)
+    assert search.cv_results_["mean_fit_epochs"].tolist() == [10, 2, 2]
+    assert len(final_step(search.best_estimator_).loss_curve_) in (10, 12, 14)
+
+
+# what it leaves
+
+
+def test_results_have_the_columns_of_a_grid_search(sequences):
+    X, y = sequences
+    search = DepthSearchCV(small(), (1, 2), cv=3).fit(X, y)
+    grid = GridSearchCV(small(), {"n_layers": [1, 2]}, cv=3).fit(X, y)
+    assert set(search.cv_results_) - set(grid.cv_results_) == {
+        "mean_cumulative_fit_time",
+        "std_cumulative_fit_time",
+        "mean_fit_epochs",
+        "std_fit_epochs",
+        "n_parameters",
+    }
+    assert set(grid.cv_results_) <= set(search.cv_results_)
+    assert search.cv_results_["params"] == grid.cv_results_["params"]
+    assert search.cv_results_["param_n_layers"].tolist() == [1, 2]
+    assert search.cv_results_["split1_test_score"][0] == grid.cv_results_["split1_test_score"][0]
+    assert search.cv_results_["n_parameters"].tolist() == [
+        clone(small()).set_params(n_layers=depth).fit(X, y).n_parameters_ for depth in (1, 2)
+    ]
+    assert pd.DataFrame(search.cv_results_).shape[0] == 2
+
+
+def test_means_spreads_and_ranks_are_those_of_the_folds(sequences):
+    X, y = sequences
+    results = DepthSearchCV(small(), (1, 2, 3), cv=3).fit(X, y).cv_results_
+    folds = np.array([results[f"split{fold}_test_score"] for fold in range(3)])
+    assert results["mean_test_score"] == pytest.approx(folds.mean(axis=0))
+    assert results["std_test_score"] == pytest.approx(folds.std(axis=0))
+    assert np.array_equal(np.argsort(-folds.mean(axis=0)), np.argsort(results["rank_test_score"]))
+    assert results["mean_cumulative_fit_time"] == pytest.approx(
+        results["mean_fit_time"].cumsum(), rel=1e-9
+    )
+
+
+def test_the_best_model_is_grown_on_all_data(sequences):
+    X, y = sequences
+    search = DepthSearchCV(small(), (1, 2), cv=3, scoring=Deeper()).fit(X, y)
+    model = small(warm_start=True, n_layers=1).fit(X, y)
+    model.set_params(n_layers=2, max_epochs=1, lr=0.005).fit(X, y)
+    assert (search.best_depth_, search.best_params_) == (2, {"n_layers": 2})
+    assert np.array_equal(search.predict(X), model.predict(X))
+
+
+def test_the_best_estimator_has_the_parameters_it_was_given(sequences):
+    X, y = sequences
+    search = DepthSearchCV(small(), (1, 2), cv=2, scoring=Deeper()).fit(X, y)
+    assert search.best_estimator_.get_params() == small(n_layers=2).get_params()
+    assert search.estimator.get_params() == small().get_params()
+    assert not hasattr(search.estimator, "net_")
+
+
+def test_without_refit_there_is_a_curve_and_no_model(sequences):
+    X, y = sequences
+    search = DepthSearchCV(small(), (1, 2), cv=2).fit(X, y)
+    search.set_params(refit=False).fit(X, y)
+    assert len(scores(search)) == 2
+    assert not hasattr(search, "best_estimator_")
+    assert not hasattr(search, "n_features_in_")
+    with pytest.raises(AttributeError, match="predict"):
+        search.predict(X)
+
+
+def test_a_failed_fit_leaves_the_search_as_it_was(sequences):
+    X, y = sequences
+    search = DepthSearchCV(small(), (1, 2), cv=2).fit(X, y)
+    before, curve = search.predict(X), scores(search)
+    with pytest.raises(ValueError, match="NaN"):
+        search.fit(X, np.where(np.arange(60) < 30, np.nan, y))
+    assert np.array_equal(search.predict(X), before)
+    assert scores(search) is curve
+
+
+def test_an_unfitted_search_says_so(sequences):
+    with pytest.raises(NotFittedError):
+        DepthSearchCV(small()).predict(sequences[0])
+
+
+# choosing
+
+
+class Deeper:
+    """Scores a stack by its depth."""
+
+    def __call__(self, estimator, X, y):
+        return len(final_step(estimator).module_.layers)
+
+
+class Table:
+    """Scores a stack of one or more layers by a table of depth and fold."""
+
+    def __init__(self, table):
+        self.table = table
+
+    def __call__(self, estimator, X, y):
+        return self.table[len(final_step(estimator).module_.layers)][int(X[0, 0, 0] > 0)]
+
+
+@pytest.mark.parametrize(
+    ("select", "table", "depth"),
+    [
+        ("best", {1: (0, 0), 2: (5, 5), 3: (4, 4)}, 2),
+        ("best", {1: (5, 5), 2: (5, 5), 3: (4, 4)}, 1),
+        ("best", {1: (np.nan, np.nan), 2: (3, 3), 3: (4, 4)}, 3),
+        ("one_standard_error", {1: (0, 0), 2: (4, 4), 3: (5.5, 3.5)}, 2),
+        ("one_standard_error", {1: (0, 0), 2: (3.4, 3.4), 3: (5.5, 3.5)}, 3),
+        ("one_standard_error", {1: (3.6, 3.6), 2: (4, 4), 3: (5.5, 3.5)}, 1),
+    ],
+)
+def test_depth_is_chosen_by_rule(select, table, depth):
+    X, y = np.repeat([-1.0, 1.0], 10)[:, None, None] * np.ones((1, 3, 1)), np.arange(20.0)
+    search = DepthSearchCV(
+        small(max_epochs=1),
+        (1, 2, 3),
+        cv=KFold(2),
+        scoring=Table(table),
+        select=select,
+        refit=False,
+    ).fit(X, y)
+    assert search.best_depth_ == depth
+    assert search.best_score_ == np.mean(table[depth])
+    assert search.cv_results_["rank_test_score"][search.best_index_] <= 3
+
+
+def test_an_undefined_score_ranks_last():
+    X, y = np.repeat([-1.0, 1.0], 10)[:, None, None] * np.ones((1, 3, 1)), np.arange(20.0)
+    table = Table({1: (np.nan, 1), 2: (3, 3), 3: (4, 4)})
+    search = DepthSearchCV(small(max_epochs=1), (1, 2, 3), cv=KFold(2), scoring=table, refit=False)
+    assert search.fit(X, y).cv_results_["rank_test_score"].tolist() == [3, 2, 1]
+
+
+# what it takes
+
+
+def windows():
+    table = np.random.default_rng(0).normal(size=(60, 2))
+    return table, np.convolve(table[:, 0], [1, 1, 1])[:60]
+
+
+@pytest.mark.parametrize(
+    "pipeline",
+    [
+        make_pipeline(StandardScaler(), LagWindows(5), small()),
+        Pipeline([("window", LagWindows(5)), ("model", Pipeline([("lstm", small())]))]),
+    ],
+)
+def test_it_takes_pipelines(pipeline):
+    table, y = windows()
+    search = DepthSearchCV(pipeline, (1, 2), cv=TimeSeriesSplit(2), scoring="r2").fit(table, y)
+    (name,) = search.best_params_
+    assert pipeline.get_params()[name] == 2
+    assert search.best_estimator_.get_params()[name] == search.best_depth_
+    assert search.predict(table).shape == (60,)
+    assert search.score(table, y) == search.best_estimator_.score(table, y)
+    assert clone(search.best_estimator_).get_params()[name] == search.best_depth_
+
+
+def test_it_takes_sequences_in_every_form(sequences):
+    X, y = sequences
+    rng = np.random.default_rng(0)
+    ragged = [x[: rng.integers(2, 8)] for x in X]
+    labels = [np.cumsum(x[:, 0]) for x in ragged]
+    for given in (X, X[:, :, 0], ragged):
+        assert DepthSearchCV(small(), (1, 2), cv=2).fit(given, y).predict(given).shape == (60,)
+    search = DepthSearchCV(
+        small(return_sequences=True),
+        (1, 2),
+        cv=2,
+        scoring=step_scorer("neg_mean_absolute_error"),
+    ).fit(ragged, labels)
+    assert [len(p) for p in search.predict(ragged)] == [len(x) for x in ragged]
+
+
+def test_it_keeps_the_names_of_columns():
+    table, y = windows()
+    frame = pd.DataFrame(table, columns=["demand", "temperature"])
+    pipeline = make_pipeline(LagWindows(5), small())
+    search = DepthSearchCV(pipeline, (1,), cv=2).fit(frame, y)
+    assert search.feature_names_in_.tolist() == ["demand", "temperature"]
+    assert not hasattr(search.fit(table, y), "feature_names_in_")
+
+
+def test_jobs_change_no_bit(sequences):
+    X, y = sequences
+    one, two = (DepthSearchCV(small(), (1, 2), cv=2, n_jobs=n).fit(X, y) for n in (None, 2))
+    assert np.array_equal(scores(one), scores(two))
+    assert np.array_equal(one.predict(X), two.predict(X))
+
+
+def test_groups_reach_the_splitter(sequences):
+    X, y = sequences
+    search = DepthSearchCV(small(), (1,), cv=LeaveOneGroupOut(), refit=False)
+    assert search.fit(X, y, groups=np.arange(60) // 20).n_splits_ == 3
+
+
+def test_sample_weight_is_split_with_X(sequences):
+    X, y = sequences
+    weight = np.where(np.arange(60) % 2, 1.0, 0.0)
+    odd = weight > 0
+    fold = [(np.arange(40), np.arange(40, 60))]
+    weighted = DepthSearchCV(small(batch_size=8), (1, 2), cv=fold, scoring="r2")
+    weighted.fit(X, y, sample_weight=weight)
+    model = small(n_layers=1, batch_size=8).fit(X[:40][odd[:40]], y[:40][odd[:40]])
+    assert weighted.cv_results_["split0_test_score"][0] == model.score(X[40:], y[40:])
+
+
+def test_metadata_is_routed(sequences):
+    X, y = sequences
+    weight = np.random.default_rng(0).random(60)
+    fold = [(np.arange(40), np.arange(40, 60))]
+    with config_context(enable_metadata_routing=True):
+        score = make_scorer(mean_absolute_error).set_score_request(sample_weight=True)
+        model = small().set_fit_request(sample_weight=True)
+        pipeline = make_pipeline(FunctionTransformer(), model)
+        search = DepthSearchCV(pipeline, (1,), cv=fold, scoring=score)
+        search.fit(X, y, sample_weight=weight)
+        fitted = small(n_layers=1).fit(X[:40], y[:40], weight[:40])
+        expected = mean_absolute_error(y[40:], fitted.predict(X[40:]), sample_weight=weight[40:])
+        assert search.best_score_ == pytest.approx(expected, rel=1e-12)
+        assert search.score(X, y, sample_weight=weight) == pytest.approx(
+            mean_absolute_error(y, search.predict(X), sample_weight=weight)
+        )
+    with pytest.raises(ValueError, match="sample_weight"):
+        search.score(X, y, sample_weight=weight)
+
+
+def test_a_scorer_may_be_named(sequences):
+    X, y = sequences
+    search = DepthSearchCV(small(), (1,), cv=2, scoring="neg_mean_absolute_error").fit(X, y)
+    assert search.score(X, y) == -mean_absolute_error(y, search.predict(X))
+
+
+# bad input
+
+
+@pytest.mark.parametrize(
+    "depths", [(), (0, 1), (1, 1), (2, 1), (1, 2.5), "12", 3, (1, "2"), ((1, 2),)]
+)
+def test_bad_depths_are_named(depths, sequences):
+    with pytest.raises((ValueError, TypeError), match="depths"):
+        DepthSearchCV(small(), depths).fit(*sequences)
+
+
+@pytest.mark.parametrize("estimator", [Ridge(), make_pipeline(StandardScaler(), Ridge())])
+def test_other_estimators_are_refused(estimator, sequences):
+    with pytest.raises(TypeError, match=r"StackedLSTMRegressor or a Pipeline.*Ridge"):
+        DepthSearchCV(estimator).fit(*sequences)
+
+
+@pytest.mark.parametrize(
+    ("params", "message"),
+    [
+        ({"skip": None}, r"skip=None.*cannot grow"),
+        ({"units": (8, 4)}, r"units=\(8, 4\).*one number"),
+        ({"dropout": (0.1, 0.2)}, r"dropout=\(0.1, 0.2\).*one number"),
+    ],
+)
+def test_estimators_that_cannot_grow_are_refused(params, message, sequences):
+    with pytest.raises(ValueError, match=message):
+        DepthSearchCV(small(**params)).fit(*sequences)
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("scoring", "no such scorer"),
+        ("scoring", ["r2", "max_error"]),
+        ("n_jobs", "all"),
+        ("refit", "r2"),
+        ("select", "worst"),
+        ("cv", "five"),
+        ("estimator", 3),
+    ],
+)
+def test_bad_parameters_are_named(name, value, sequences):
+    search = DepthSearchCV(small()).set_params(**{name: value})
+    with pytest.raises((ValueError, TypeError), match=name):
+        search.fit(*sequences)
+
+
+def test_a_splitter_without_splits_is_named(sequences):
+    with pytest.raises(ValueError, match=r"cv=.*no split"):
+        DepthSearchCV(small(), cv=[]).fit(*sequences)
