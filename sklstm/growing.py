@@ -73,6 +73,33 @@ def final_step(estimator: Any) -> Any:
     return final_step(estimator.steps[-1][1]) if isinstance(estimator, Pipeline) else estimator
 
 
+def final_regressor(estimator: Any) -> StackedLSTMRegressor:
+    """Find the regressor at the end of a pipeline, or of pipelines in pipelines.
+
+    Parameters
+    ----------
+    estimator : StackedLSTMRegressor or sklearn.pipeline.Pipeline
+        The regressor, or a pipeline whose last step is one.
+
+    Returns
+    -------
+    StackedLSTMRegressor
+        That regressor, not a copy of it.
+
+    Raises
+    ------
+    TypeError
+        If there is another estimator.
+    """
+    last = final_step(estimator)
+    if not isinstance(last, StackedLSTMRegressor):
+        kind = type(last).__name__ if last is estimator else f"a Pipeline of {type(last).__name__}"
+        raise TypeError(
+            f"estimator must be a StackedLSTMRegressor or a Pipeline ending in one, got {kind}."
+        )
+    return last
+
+
 def final_prefix(estimator: Any) -> str:
     """Return what comes before the names of the final step's parameters."""
     if not isinstance(estimator, Pipeline):

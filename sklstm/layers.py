@@ -107,25 +107,34 @@ class Plain(nn.Module):
 
 
 class Residual(nn.Module):
-    """A path around a layer: what is below it goes up, plus `gain` times what it puts out.
+    """A path around a layer: what is below it goes up, plus what it puts out.
 
     Between layers of other widths a linear projection, without bias, is on the path.
     """
 
     def __init__(self, below: int, width: int, dtype: torch.dtype | None = None) -> None:
         super().__init__()
-        self.gain = nn.Parameter(torch.ones(1, dtype=dtype))
         self.projection = (
             nn.Identity() if below == width else Dense(below, width, bias=False, dtype=dtype)
         )
 
     def forward(self, below: Tensor, output: Tensor) -> Tensor:
         path: Tensor = self.projection(below)
-        return path + self.gain * output
+        return path + output
 
-    def close(self) -> None:
-        """Let nothing of the layer through, so that a stack is what it is without it."""
-        nn.init.zeros_(self.gain)
+
+@torch.no_grad()
+def silence(layer: nn.Module) -> None:
+    """Give an LSTM layer of either kind nothing to store, so that it puts out zeros.
+
+    Its gates keep their weights: only those of the cell's candidate values are zero, and
+    the gradient reaches them at once.
+    """
+    for part in layer.modules():
+        if isinstance(part, nn.LSTM):
+            for weights in part.parameters():
+                _, _, candidate, _ = weights.chunk(4)
+                candidate.zero_()
 
 
 def run(layer: nn.Module, sequence: Tensor, lengths: Tensor | None) -> Tensor:

@@ -11,7 +11,18 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from .layers import Bidirectional, Dense, Plain, Residual, Standardize, at_end, maximum, mean, run
+from .layers import (
+    Bidirectional,
+    Dense,
+    Plain,
+    Residual,
+    Standardize,
+    at_end,
+    maximum,
+    mean,
+    run,
+    silence,
+)
 
 POOLINGS = ("last", "mean", "max", "concat")
 SKIPS = ("auto", "residual", None)
@@ -83,8 +94,8 @@ class StackedLSTM(nn.Module):
 
     skip : {"auto", "residual"} or None, default=None
         Path around each layer above the first. `None` is the plain stack. "residual" adds
-        to what a layer reads its own output times a learned gain [3]_; between layers of
-        other widths a linear projection is on the path. "auto" is "residual".
+        what a layer puts out to what it reads [3]_; between layers of other widths a linear
+        projection is on the path. "auto" is "residual".
 
     pooling : {"last", "mean", "max", "concat"}, default="last"
         How the top layer's outputs become one vector: the final one, their mean or
@@ -114,8 +125,7 @@ class StackedLSTM(nn.Module):
         `forward_layer` and `backward_layer`.
 
     paths : torch.nn.ModuleList
-        What joins each layer above the first to the one below it; with a residual path,
-        its `gain` tells how much of the layer is used.
+        What joins each layer above the first to the one below it.
 
     head : torch.nn.Module
         The Dense head.
@@ -135,9 +145,8 @@ class StackedLSTM(nn.Module):
        recognition with deep recurrent neural networks", ICASSP 2013.
     .. [2] J. Howard and S. Ruder, "Universal language model fine-tuning for text
        classification", ACL 2018 (there called concat pooling).
-    .. [3] Residual LSTM layers as in Y. Wu et al., "Google's neural machine translation
-       system", arXiv:1609.08144, 2016; the gain as in T. Bachlechner et al., "ReZero is
-       all you need: fast convergence at large depth", UAI 2021.
+    .. [3] Y. Wu et al., "Google's neural machine translation system", arXiv:1609.08144,
+       2016, section 3.1.
 
     Examples
     --------
@@ -247,8 +256,8 @@ class StackedLSTM(nn.Module):
     def grow_from(self, other: StackedLSTM) -> None:
         """Take the weights of a stack of as many layers or fewer.
 
-        Layers above its top add nothing yet: predictions are those of `other`, to the
-        bit, where those layers have residual paths and no other width.
+        Layers above its top put out zeros until they are trained: with residual paths and
+        the top layer's units, predictions are those of `other`, to the bit.
 
         Parameters
         ----------
@@ -256,9 +265,8 @@ class StackedLSTM(nn.Module):
             A stack with the same sizes as the lower layers and the head of this one.
         """
         self.load_state_dict(other.state_dict(), strict=len(self.layers) == len(other.layers))
-        for path in list(self.paths)[len(other.paths) :]:
-            if isinstance(path, Residual):
-                path.close()
+        for layer in self.layers[len(other.layers) :]:
+            silence(layer)
 
     def scale_inputs(self, x: Tensor) -> Tensor:
         """Standardize inputs and cast them to the weights' type."""

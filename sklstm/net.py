@@ -235,7 +235,7 @@ class StackedLSTMNet(NeuralNetRegressor):
         self.seed = seed
 
     def initialize(self) -> StackedLSTMNet:
-        with _own_rng(self.device):
+        with own_rng(self.device):
             self._seed_epoch(0)
             super().initialize()
         return self
@@ -272,7 +272,7 @@ class StackedLSTMNet(NeuralNetRegressor):
             self.optimizer_.load_state_dict({**self.optimizer_.state_dict(), "state": state})
 
     def partial_fit(self, X: Any, y: Any = None, classes: Any = None, **kwargs: Any) -> Any:
-        with _own_rng(self.device):
+        with own_rng(self.device):
             try:
                 super().partial_fit(X, y, classes, **kwargs)
             except KeyboardInterrupt:
@@ -413,7 +413,7 @@ def _warn(message: str) -> None:
 
 
 @contextmanager
-def _own_rng(device: str) -> Iterator[None]:
+def own_rng(device: str) -> Iterator[None]:
     """Leave torch's global generators as they were, and other threads' fits alone."""
     cuda = torch.device(device).type == "cuda"
     with (

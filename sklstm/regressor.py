@@ -62,9 +62,9 @@ class StackedLSTMRegressor(RegressorMixin, BaseEstimator):
 
     skip : {"auto", "residual"} or None, default="auto"
         Path around each layer above the first. `None` is the plain stack of the
-        textbooks. "residual" adds to what a layer reads its own output times a learned
-        gain [7]_, which keeps stacks of any depth trainable and lets them grow (see
-        `warm_start`). "auto" is what did best by measurement: "residual".
+        textbooks. "residual" adds what a layer puts out to what it reads [7]_, which keeps
+        stacks of any depth trainable and lets them grow (see `warm_start`). "auto" is what
+        did best by measurement: "residual".
 
     pooling : {"last", "mean", "max", "concat"}, default="last"
         How the top layer's outputs become one vector: the final one, their mean or
@@ -220,8 +220,8 @@ class StackedLSTMRegressor(RegressorMixin, BaseEstimator):
     .. [5] R. Koenker and G. Bassett, "Regression quantiles", Econometrica 46(1), 1978.
     .. [6] V. Chernozhukov, I. Fernández-Val and A. Galichon, "Quantile and probability
        curves without crossing", Econometrica 78(3), 2010.
-    .. [7] T. Bachlechner, B. P. Majumder, H. Mao, G. Cottrell and J. McAuley, "ReZero is
-       all you need: fast convergence at large depth", UAI 2021.
+    .. [7] Y. Wu et al., "Google's neural machine translation system", arXiv:1609.08144,
+       2016.
 
     Examples
     --------

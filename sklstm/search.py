@@ -23,8 +23,7 @@ from sklearn.utils.metaestimators import _safe_split, available_if
 from sklearn.utils.parallel import Parallel, delayed
 from sklearn.utils.validation import _check_method_params, check_is_fitted
 
-from .growing import final_prefix, final_step, grow
-from .regressor import StackedLSTMRegressor
+from .growing import final_prefix, final_regressor, grow
 from .sizing import check_depths
 
 Records = list[dict[str, float]]
@@ -44,8 +43,8 @@ class DepthSearchCV(MetaEstimatorMixin, BaseEstimator):
 
     In each fold the shallowest depth is fitted from scratch; every further one grows from
     the depth before it [1]_: its new layers start as the identity, and all layers train on
-    for a fifth of the epochs. The whole depth curve costs little more than one fit of its
-    deepest model, where a grid search pays for each depth in full.
+    for a fifth of the epochs at half the learning rate. The whole depth curve costs little
+    more than one fit of its deepest model, where a grid search pays for each depth in full.
 
     Read more in the :ref:`User Guide <how_deep>`.
 
@@ -332,12 +331,7 @@ class DepthSearchCV(MetaEstimatorMixin, BaseEstimator):
 
 
 def _check_can_grow(estimator: Any) -> None:
-    regressor = final_step(estimator)
-    if not isinstance(regressor, StackedLSTMRegressor):
-        raise TypeError(
-            "estimator must be a StackedLSTMRegressor or a Pipeline that ends in one, got "
-            f"{estimator!r}."
-        )
+    regressor = final_regressor(estimator)
     if regressor.skip is None:
         raise ValueError(
             "estimator has skip=None: a plain stack cannot grow. Set skip='residual', or search "

@@ -73,7 +73,7 @@ def units_for_budget(
 
     Examples
     --------
-    >>> from sklstm.sizing import units_for_budget
+    >>> from sklstm import units_for_budget
     >>> [units_for_budget(50_000, n_layers, n_features=8) for n_layers in (1, 2, 4, 8)]
     [106, 62, 41, 28]
     """

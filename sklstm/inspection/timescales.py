@@ -1,0 +1,186 @@
+"""How long each layer remembers."""
+
+from __future__ import annotations
+
+import math
+from numbers import Integral, Real
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from sklearn.utils import Bunch
+from sklearn.utils.validation import check_is_fitted
+from torch import Tensor, nn
+
+from sklstm.batches import PREDICT_ROWS, Batches, SequenceDataset
+from sklstm.growing import final_regressor
+from sklstm.layers import Bidirectional
+from sklstm.module import StackedLSTM
+from sklstm.sequences import Sequences
+
+from .stacks import (
+    n_longer,
+    present_steps,
+    reaching,
+    run_recorded,
+    without_dropout,
+)
+
+
+def layer_timescales(
+    estimator: Any, X: Any, *, step: int | None = None, size: float = 1.0
+) -> Bunch:
+    """Measure how long each layer remembers a change of one step.
+
+    All features of one step are changed, and the difference that this makes to the
+    outputs of each layer is followed from there on [1]_. It is the LSTM layer's own
+    output, before a residual path adds what lies below: the sum would mix the time scales
+    of all lower layers.
+
+    Parameters
+    ----------
+    estimator : StackedLSTMRegressor or sklearn.pipeline.Pipeline
+        Fitted; a pipeline ends in a `StackedLSTMRegressor`.
+
+    X : array-like or list of array-like
+        Sequences, as for `predict`.
+
+    step : int, default=None
+        The step to change, counted from the first one of each sequence, 0. `None` is a
+        tenth of the length of the shortest sequence.
+
+    size : float, default=1.0
+        What is added to each feature, in its standard deviations; in its own units where
+        the estimator does not standardize.
+
+    Returns
+    -------
+    sklearn.utils.Bunch
+        With these attributes:
+
+        half_life : ndarray of shape (n_layers,)
+            Steps from the largest difference to half of it, interpolated between steps.
+            A layer above the first may have its largest difference some steps after the
+            change. Infinite if the difference stays above the half, NaN if there is none.
+        difference : ndarray of shape (n_layers, n_steps)
+            Root mean square over the units and the sequences that have the step, as a
+            part of the largest one, from the changed step to the end of the longest
+            sequence.
+        step : int
+            The step that was changed.
+
+    Raises
+    ------
+    sklearn.exceptions.NotFittedError
+        If the estimator is not fitted.
+    TypeError
+        If the estimator is of another kind.
+    ValueError
+        If X is not as for `predict`, `step` is not a step with another one after it in
+        every sequence, or `size` is not a finite number other than 0.
+
+    Notes
+    -----
+    An upper layer reads outputs that linger already, so upper layers tend to be slower even
+    before training: compare with the same estimator fitted with ``max_epochs=0``.
+
+    Of bidirectional layers, the direction that reads forwards is followed: after the
+    change, the other one knows of it only through the layers below.
+
+    References
+    ----------
+    .. [1] M. Hermans and B. Schrauwen, "Training and analysing deep recurrent neural
+       networks", NIPS 2013.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from sklstm import StackedLSTMRegressor
+    >>> from sklstm.inspection import layer_timescales
+    >>> X = np.random.default_rng(0).normal(size=(100, 20, 1))
+    >>> model = StackedLSTMRegressor(n_layers=3, units=8, max_epochs=2, random_state=0)
+    >>> layer_timescales(model.fit(X, X[:, -5, 0]), X).difference.shape
+    (3, 18)
+    """
+    regressor = final_regressor(estimator)
+    check_is_fitted(regressor)
+    _check_size(size)
+    sequences = _in_order_of_length(regressor._check_predict_input(reaching(estimator, X)))
+    step = _check_step(step, int(sequences.lengths[0]))
+    squares = _squared_differences(regressor.module_, sequences, step, float(size))
+    difference = np.sqrt(squares)
+    peaks = difference.max(axis=1, keepdims=True)
+    difference = np.divide(difference, peaks, out=np.zeros_like(difference), where=peaks > 0)
+    half_life = np.array([_half_life(curve) for curve in difference])
+    return Bunch(half_life=half_life, difference=difference, step=step)
+
+
+def _in_order_of_length(sequences: Sequences) -> Sequences:
+    return sequences[np.argsort(sequences.lengths, kind="stable")]
+
+
+def _check_step(step: Any, shortest: int) -> int:
+    if shortest < 2:
+        raise ValueError("X has a sequence of 1 step; there must be one to follow the change.")
+    if step is None:
+        return shortest // 10
+    if not isinstance(step, Integral) or not 0 <= int(step) <= shortest - 2:
+        raise ValueError(
+            f"step must be an integer from 0 to {shortest - 2}, as the shortest sequence has "
+            f"{shortest} steps, got {step!r}."
+        )
+    return int(step)
+
+
+def _check_size(size: Any) -> None:
+    if not isinstance(size, Real) or not math.isfinite(size) or size == 0:
+        raise ValueError(f"size must be a finite number other than 0, got {size!r}.")
+
+
+def _half_life(curve: NDArray[np.float64]) -> float:
+    peak = int(curve.argmax())
+    if curve[peak] == 0:
+        return math.nan
+    below = np.flatnonzero(curve[peak:] <= 0.5)
+    if len(below) == 0:
+        return math.inf
+    after = int(below[0])
+    higher, lower = curve[peak + after - 1], curve[peak + after]
+    return float(after - (0.5 - lower) / (higher - lower))
+
+
+def _squared_differences(
+    module: StackedLSTM, sequences: Sequences, step: int, size: float
+) -> NDArray[np.float64]:
+    """Mean squares of what a change of a step makes of the layers' outputs from there on."""
+    module = without_dropout(module)
+    layers = [
+        layer.forward_layer if isinstance(layer, Bidirectional) else layer
+        for layer in module.layers
+    ]
+    steps = np.arange(step, sequences.lengths[-1])
+    sums = np.zeros((len(layers), len(steps)))
+    for batch, _ in Batches(SequenceDataset(sequences), PREDICT_ROWS):
+        present = present_steps(batch)[:, step:]
+        differences = _differences(module, layers, batch, step, size)
+        for total, difference in zip(sums, differences, strict=True):
+            squares = difference[:, step:].double().square().mean(dim=2).cpu().numpy()
+            total[: present.shape[1]] += (squares * present).sum(axis=0)
+    return sums / n_longer(sequences.lengths, steps)
+
+
+def _differences(
+    module: StackedLSTM, layers: list[nn.Module], batch: dict[str, Tensor], step: int, size: float
+) -> list[Tensor]:
+    def change(_layer: nn.Module, args: tuple[Any, ...]) -> tuple[Any, ...]:
+        changed = args[0].clone()
+        changed[:, step] += size
+        return (changed, *args[1:])
+
+    with torch.no_grad():
+        _, before = run_recorded(module, layers, batch)
+        hook = module.layers[0].register_forward_pre_hook(change)
+        _, after = run_recorded(module, layers, batch)
+        hook.remove()
+    return [b - a for a, b in zip(before, after, strict=True)]
