@@ -166,7 +166,7 @@ def test_mean_scores_have_standard_errors():
     ends = np.array([segment[:, 1] for segment in bars.get_segments()])
     np.testing.assert_allclose((ends[:, 1] - ends[:, 0]) / 2, [0.1, 0.2, 0.1])
     np.testing.assert_allclose(points(display.best_depth_marker_), [[2, 0.7]])
-    assert labels(display) == ["best depth: 2", "mean and standard error"]
+    assert labels(display) == ["chosen depth: 2", "mean and standard error"]
     assert list(display.ax_.get_xticks()) == [1, 2, 4]
 
 
@@ -183,7 +183,7 @@ def test_a_single_fold_has_no_standard_error():
     display = DepthCurveDisplay.from_search(search_like(n_splits_=1))
     assert not display.errorbar_.has_yerr
     assert display.test_scores.shape == (3, 1)
-    assert labels(display) == ["best depth: 2", "mean"]
+    assert labels(display) == ["chosen depth: 2", "mean"]
 
 
 @pytest.mark.parametrize(

@@ -167,7 +167,7 @@ class DepthCurveDisplay:
             fillstyle="none",
             linestyle="none",
             color="C3",
-            label=f"best depth: {self.best_depth}",
+            label=f"chosen depth: {self.best_depth}",
         )
         self.ax_.set(xlabel="Number of layers", ylabel=self.score_name, xticks=self.depths)
         self.ax_.legend()
