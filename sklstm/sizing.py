@@ -22,12 +22,11 @@ def units_for_budget(
     bidirectional: bool = False,
     pooling: str = "last",
     head_units: Sequence[int] = (),
-    skip: str | None = "auto",
 ) -> int:
     """Find the most units a layer with which a stack keeps to a number of weights.
 
     A deeper stack of equal units has more weights, so that a comparison of depths is one
-    of sizes, too. At an equal budget it is not [1]_.
+    of sizes, too. At an equal budget it is not [1]_. Paths around layers have no weights.
 
     Parameters
     ----------
@@ -52,9 +51,6 @@ def units_for_budget(
 
     head_units : sequence of int, default=()
         Sizes of hidden Dense layers.
-
-    skip : {"auto", "residual"} or None, default="auto"
-        Path around each layer above the first.
 
     Returns
     -------
@@ -90,7 +86,6 @@ def units_for_budget(
                 bidirectional=bidirectional,
                 pooling=pooling,
                 head_units=head_units,
-                skip=skip,
             )
         return sum(weights.numel() for weights in module.parameters())
 

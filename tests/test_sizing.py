@@ -18,7 +18,7 @@ def test_one_layer_of_622_cells_has_the_budget_of_three_of_250():
     # The pair that A. Graves, A.-r. Mohamed and G. Hinton (2013) compare, bidirectional, here
     # with 123 features and 62 outputs: u cells have 8u^2 + 1124u + 62 weights in one layer,
     # 56u^2 + 1156u + 62 in three.
-    sizes = {"n_features": 123, "n_outputs": 62, "bidirectional": True, "skip": None}
+    sizes = {"n_features": 123, "n_outputs": 62, "bidirectional": True}
     budget = n_weights(n_layers=1, units=622, **sizes)
     assert budget == 8 * 622**2 + 1124 * 622 + 62
     assert units_for_budget(budget, 3, **sizes) == 250
@@ -34,7 +34,6 @@ def test_one_layer_of_622_cells_has_the_budget_of_three_of_250():
     bidirectional=st.booleans(),
     pooling=st.sampled_from(["last", "concat"]),
     head_units=st.sampled_from([(), (5,), (7, 3)]),
-    skip=st.sampled_from(["auto", None]),
 )
 def test_the_units_keep_to_the_budget_and_one_more_does_not(extra, **sizes):
     budget = n_weights(units=1, **sizes) + extra
@@ -45,7 +44,7 @@ def test_the_units_keep_to_the_budget_and_one_more_does_not(extra, **sizes):
 def test_a_budget_that_is_used_up_exactly_is_kept_to():
     for units in (1, 2, 17):
         budget = n_weights(n_features=3, n_layers=2, units=units)
-        assert units_for_budget(budget, 2, 3, skip=None) == units
+        assert units_for_budget(budget, 2, 3) == units
 
 
 def test_a_budget_is_that_of_the_estimator(sequences):
@@ -58,7 +57,7 @@ def test_a_budget_is_that_of_the_estimator(sequences):
 
 def test_a_model_without_a_head_has_a_budget():
     units = units_for_budget(1000, 2, 3, n_outputs=None)
-    sizes = {"n_features": 3, "n_outputs": None, "n_layers": 2, "skip": "auto"}
+    sizes = {"n_features": 3, "n_outputs": None, "n_layers": 2}
     assert n_weights(units=units, **sizes) <= 1000 < n_weights(units=units + 1, **sizes)
 
 
@@ -70,9 +69,9 @@ def test_finding_units_draws_no_random_number_and_takes_no_memory():
 
 def test_a_budget_too_small_says_what_one_unit_takes():
     least = n_weights(n_features=3, n_layers=2, units=1)
-    assert units_for_budget(least, 2, 3, skip=None) == 1
+    assert units_for_budget(least, 2, 3) == 1
     with pytest.raises(ValueError, match=rf"n_parameters={least - 1} .* {least} weights"):
-        units_for_budget(least - 1, 2, 3, skip=None)
+        units_for_budget(least - 1, 2, 3)
 
 
 @pytest.mark.parametrize(
@@ -87,7 +86,6 @@ def test_a_budget_too_small_says_what_one_unit_takes():
         ("n_outputs", 0),
         ("head_units", (0,)),
         ("pooling", "first"),
-        ("skip", "dense"),
     ],
 )
 def test_bad_sizes_are_named(name, value):

@@ -1,4 +1,6 @@
-"""The two sets that the scripts beside this file use: a real one and one made to measure."""
+"""The sets that the scripts beside this file use: a real one and two made to measure."""
+
+from collections import deque
 
 import numpy as np
 import pandas as pd
@@ -43,3 +45,18 @@ def demand_windows() -> tuple[Arrays, Arrays]:
     n_train = len(X) - 120 * 24
     train = slice(WINDOW - 1, n_train - HORIZON)
     return (X[train], y[train]), (X[n_train:], y[n_train:])
+
+
+def mackey_glass(n_points: int, seed: int) -> NDArray[np.float64]:
+    """Return a Mackey-Glass series, tau 17, in steps of 1, by Euler's method in steps of 0.1.
+
+    The seed draws the constant history that it starts from; 1,000 points are thrown away.
+    """
+    x = np.random.default_rng(seed).uniform(0.4, 1.4)
+    past, series = deque([x] * 170), []
+    for _ in range(10 * (n_points + 1000)):
+        past.append(x)
+        late = past.popleft()
+        x += 0.1 * (0.2 * late / (1 + late**10) - 0.1 * x)
+        series.append(x)
+    return np.array(series[10_000::10])
