@@ -2,8 +2,8 @@
 
 Searches depths 1 to 4 with three folds of time, on windows of electricity demand (6 hours
 ahead, RMSE in MW) and, where the file is given, on bike sharing (the next hour, RMSE in
-rides). Prints seconds and the scores of both for each seed; a standard error is that of the
-grid's best mean over the folds.
+rides). Prints processor seconds and the scores of both for each seed; a standard error is that
+of the grid's best mean over the folds.
 
     python benchmarks/depth_search.py [--bike bike_sharing_hour.csv.gz]
 """
@@ -34,9 +34,9 @@ def bike_table(path: Path) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
 
 
 def fitted(search: BaseEstimator, X: NDArray[np.float64], y: NDArray[np.float64]) -> float:
-    start = time.perf_counter()
+    start = time.process_time()
     search.fit(X, y)
-    return time.perf_counter() - start
+    return time.process_time() - start
 
 
 def compare(name: str, X: NDArray[np.float64], y: NDArray[np.float64], seed: int) -> None:

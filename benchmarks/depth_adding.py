@@ -1,0 +1,57 @@
+"""Whether a stack trains at every depth: the adding problem, by number of layers.
+
+Fits `StackedLSTMRegressor` with default parameters but `n_layers`, `units` and `max_epochs`
+to 10,000 sequences of 50 steps, and prints the mean squared error on 2,000 others: a line a
+depth, a column a seed. Seed s makes the data (s, and 1000 + s for the 2,000) and the model.
+Depths from 4 on are fitted with `skip=None` too. Always answering 1 scores 0.167.
+
+    python benchmarks/depth_adding.py
+"""
+
+import argparse
+import time
+from statistics import mean
+
+import numpy as np
+import torch
+from how_deep.data import adding_problem
+
+from sklstm import StackedLSTMRegressor
+
+N_TRAIN, N_VALIDATION, N_TIMESTEPS, UNITS = 10_000, 2_000, 50, 32
+PLAIN_FROM = 4
+
+
+def fit_and_score(n_layers: int, skip: str | None, epochs: int, seed: int) -> tuple[float, float]:
+    """Return the error on the other sequences, and the processor seconds of the fit."""
+    X, y = adding_problem(N_TRAIN, N_TIMESTEPS, seed)
+    X_other, y_other = adding_problem(N_VALIDATION, N_TIMESTEPS, 1000 + seed)
+    model = StackedLSTMRegressor(n_layers, UNITS, skip=skip, max_epochs=epochs, random_state=seed)
+    start = time.process_time()
+    model.fit(X, y)
+    seconds = time.process_time() - start
+    return float(np.mean((model.predict(X_other) - y_other) ** 2)), seconds
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--epochs", type=int, default=6)
+    parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
+    parser.add_argument("--depths", type=int, nargs="+", default=[1, 2, 4, 8, 16, 30])
+    arguments = parser.parse_args()
+    torch.set_num_threads(1)
+
+    print(f"{N_TRAIN} sequences of {N_TIMESTEPS} steps, {UNITS} units, {arguments.epochs} epochs")
+    print("skip     layers" + "".join(f"   seed {s}" for s in arguments.seeds) + "   seconds")
+    for skip in ("auto", None):
+        for n_layers in arguments.depths:
+            if skip is None and n_layers < PLAIN_FROM:
+                continue
+            runs = [fit_and_score(n_layers, skip, arguments.epochs, s) for s in arguments.seeds]
+            errors = "".join(f"{error:9.5f}" for error, _ in runs)
+            seconds = mean(seconds for _, seconds in runs)
+            print(f"{skip!s:6}{n_layers:9}{errors}{seconds:10.0f}", flush=True)
+
+
+if __name__ == "__main__":
+    main()
