@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import copy
+import math
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
+from numbers import Integral
 from typing import Any
 
 from sklearn.base import BaseEstimator, clone
@@ -13,7 +16,7 @@ from sklearn.pipeline import Pipeline
 
 from .regressor import StackedLSTMRegressor
 
-EPOCHS, RATE = 0.2, 0.5
+FEWER, SLOWER = 5, 2
 
 
 @dataclass
@@ -43,16 +46,16 @@ class Growing(BaseEstimator):
     def _stages(self, X: Any, y: Any, params: dict[str, Any]) -> Iterator[Stage]:
         given = {name: getattr(self.regressor, name) for name in ("lr", "max_epochs", "warm_start")}
         model, n_before = self.regressor, 0
-        for depth in self.depths:
+        for place, depth in enumerate(self.depths):
             start = time.perf_counter()
             model = copy.copy(model).set_params(n_layers=depth, warm_start=True)
             model.fit(X, y, **params)
             seconds = time.perf_counter() - start
             finished = copy.copy(model).set_params(**given)
             yield Stage(finished, model.n_parameters_, seconds, model.n_iter_ - n_before)
-            if not n_before:
-                n_epochs = max(1, round(EPOCHS * model.net_.max_epochs))
-                model.set_params(max_epochs=n_epochs, lr=RATE * model.lr)
+            if place == 0:
+                n_epochs = math.ceil(model.net_.max_epochs / FEWER)
+                model.set_params(max_epochs=n_epochs, lr=model.lr / SLOWER)
             n_before = model.n_iter_
 
 
@@ -68,9 +71,36 @@ def grow(
     return growing.stages_
 
 
+def check_depths(depths: Iterable[int]) -> list[int]:
+    """Check that numbers of layers are integers of at least 1 in rising order.
+
+    Parameters
+    ----------
+    depths : iterable of int
+        Numbers of layers.
+
+    Returns
+    -------
+    list of int
+        The same.
+
+    Raises
+    ------
+    ValueError
+        If they are not, or if there are none.
+    """
+    values = list(depths) if isinstance(depths, Iterable) else []
+    whole = all(isinstance(value, Integral) for value in values)
+    if not values or not whole or values[0] < 1 or any(a >= b for a, b in pairwise(values)):
+        raise ValueError(f"depths must be rising integers of at least 1, got {depths!r}.")
+    return [int(value) for value in values]
+
+
 def final_step(estimator: Any) -> Any:
     """Return what stands at the end of a pipeline, or the estimator itself."""
-    return final_step(estimator.steps[-1][1]) if isinstance(estimator, Pipeline) else estimator
+    if isinstance(estimator, Pipeline) and estimator.steps:
+        return final_step(estimator.steps[-1][1])
+    return estimator
 
 
 def final_regressor(estimator: Any) -> StackedLSTMRegressor:

@@ -84,8 +84,8 @@ class StackedLSTM(nn.Module):
         Memory cells in each layer, or one number a layer, bottom first.
 
     dropout : float or sequence of float, default=0.0
-        Dropout rate in [0, 1) on the output of each layer, the top one included, or one
-        rate a layer, bottom first.
+        Dropout rate in [0, 1) on what each layer hands on, the top one included, or one
+        rate a layer, bottom first. Paths around layers are spared.
 
     bidirectional : bool, default=False
         Whether every layer reads its sequence in both directions and concatenates the
@@ -263,8 +263,27 @@ class StackedLSTM(nn.Module):
         ----------
         other : StackedLSTM
             A stack with the same sizes as the lower layers and the head of this one.
+
+        Raises
+        ------
+        ValueError
+            If `other` has more layers or other paths, or if a layer above its top has no
+            path around it or another width than the one below.
+        RuntimeError
+            If other sizes differ.
         """
-        self.load_state_dict(other.state_dict(), strict=len(self.layers) == len(other.layers))
+        n_paths = len(other.paths)
+        paths, added = list(self.paths)[:n_paths], list(self.paths)[n_paths:]
+        if [type(path) for path in paths] != [type(path) for path in other.paths]:
+            raise ValueError(
+                f"other has {len(other.layers)} layers, and this stack of {len(self.layers)} does "
+                "not have them with the same paths."
+            )
+        if not all(isinstance(getattr(p, "projection", None), nn.Identity) for p in added):
+            raise ValueError(
+                "A stack grows by layers with a residual path and the units of the one below."
+            )
+        self.load_state_dict({**self.state_dict(), **other.state_dict()})
         for layer in self.layers[len(other.layers) :]:
             silence(layer)
 

@@ -264,12 +264,13 @@ class StackedLSTMNet(NeuralNetRegressor):
             state = copy.deepcopy(other.optimizer_.state_dict()["state"])
             names = [name for name, _ in other.module_.named_parameters()]
             by_name = {names[index]: moments for index, moments in state.items()}
+            fresh = self.optimizer_.state_dict()
             state = {
                 index: by_name[name]
                 for index, (name, _) in enumerate(self.module_.named_parameters())
                 if name in by_name
             }
-            self.optimizer_.load_state_dict({**self.optimizer_.state_dict(), "state": state})
+            self.optimizer_.load_state_dict({**fresh, "state": {**fresh["state"], **state}})
 
     def partial_fit(self, X: Any, y: Any = None, classes: Any = None, **kwargs: Any) -> Any:
         with own_rng(self.device):

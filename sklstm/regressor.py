@@ -53,8 +53,8 @@ class StackedLSTMRegressor(RegressorMixin, BaseEstimator):
         Memory cells in each layer, or one number a layer, bottom first.
 
     dropout : float or sequence of float, default=0.0
-        Dropout rate in [0, 1) on the output of each layer, the top one included, or one
-        rate a layer, bottom first.
+        Dropout rate in [0, 1) on what each layer hands on, the top one included, or one
+        rate a layer, bottom first. Paths around layers are spared.
 
     bidirectional : bool, default=False
         Whether every layer reads its sequence in both directions and concatenates the
@@ -140,8 +140,9 @@ class StackedLSTMRegressor(RegressorMixin, BaseEstimator):
 
     warm_start : bool, default=False
         Whether `fit` goes on from the fitted weights and statistics, with a new
-        optimizer. A raised `n_layers` adds layers on top that change no prediction until
-        they are trained; it takes a `skip` and the same `units` as in the layer below.
+        optimizer; an unfitted estimator is simply fitted. A raised `n_layers` adds layers
+        on top that change no prediction until they are trained; it takes a `skip`, and the
+        new layers have the `units` of the one below.
 
     precision : {"float32", "float64"}, default="float32"
         Arithmetic of the network.
@@ -475,12 +476,7 @@ class StackedLSTMRegressor(RegressorMixin, BaseEstimator):
         """
         check_is_fitted(self)
         sequences = self._check_predict_input(X)
-        targets, _ = as_targets(self, sequences, y, return_sequences=self.module_.return_sequences)
-        if targets.n_features != self.n_outputs_:
-            raise ValueError(
-                f"y has {targets.n_features} outputs, but {type(self).__name__} was fitted with "
-                f"{self.n_outputs_}."
-            )
+        targets = self._check_scored(sequences, y)
         quantiles = self.net_.get_params_for("criterion").get("quantiles")
         score = r2_score if quantiles is None else partial(_mean_d2_score, quantiles)
         y_pred = self.net_.predict_in_order(sequences)
@@ -540,6 +536,15 @@ class StackedLSTMRegressor(RegressorMixin, BaseEstimator):
         sequences = as_sequences(self, X, n_timesteps=self.n_timesteps, reset=False)
         self._check_n_timesteps(sequences.n_features)
         return sequences
+
+    def _check_scored(self, sequences: Sequences, y: Any) -> Sequences:
+        targets, _ = as_targets(self, sequences, y, return_sequences=self.module_.return_sequences)
+        if targets.n_features != self.n_outputs_:
+            raise ValueError(
+                f"y has {targets.n_features} outputs, but {type(self).__name__} was fitted with "
+                f"{self.n_outputs_}."
+            )
+        return targets
 
     def _check_n_timesteps(self, n_features: int) -> None:
         fitted = self.module_.n_features
@@ -665,6 +670,8 @@ class StackedLSTMRegressor(RegressorMixin, BaseEstimator):
 def _check_goes_on(net: StackedLSTMNet, start: StackedLSTMNet) -> None:
     """Check that a net has the layers and sizes of another, or more layers on top."""
     fitted, wanted = _sizes(start), _sizes(net)
+    if fitted["n_layers"] == 1:
+        fitted["skip"] = wanted["skip"]
     if wanted["n_layers"] > fitted["n_layers"]:
         fitted = _grown(fitted, wanted)
     for name, value in wanted.items():
@@ -685,21 +692,19 @@ def _sizes(net: StackedLSTMNet) -> dict[str, Any]:
 
 def _grown(fitted: dict[str, Any], wanted: dict[str, Any]) -> dict[str, Any]:
     """Sizes of a model grown as wanted."""
-    n_layers, units = fitted["n_layers"], wanted["units"]
+    n_layers, n_wanted = fitted["n_layers"], wanted["n_layers"]
     if wanted["skip"] is None:
         raise ValueError(
-            f"n_layers={wanted['n_layers']} cannot grow from {n_layers} with skip=None: a layer "
-            "without a path around it changes the predictions. Set skip='residual'."
+            f"n_layers={n_wanted} cannot grow from {n_layers} with skip=None: a layer without a "
+            "path around it changes the predictions. Set skip='residual'."
         )
-    added = units[n_layers:]
-    if set(added) != {fitted["units"][-1]}:
+    units = fitted["units"] + fitted["units"][-1:] * (n_wanted - n_layers)
+    if wanted["units"] != units:
         raise ValueError(
-            f"units={units!r}: new layers must have the units of the layer that they grow on, "
-            f"{fitted['units'][-1]}."
+            f"units={wanted['units']!r}, but a model fitted with units={fitted['units']!r} grows "
+            f"to {units!r}: new layers have the units of the one below."
         )
-    skip = wanted["skip"] if n_layers == 1 else fitted["skip"]
-    grown = {"n_layers": wanted["n_layers"], "units": fitted["units"] + added, "skip": skip}
-    return {**fitted, **grown}
+    return {**fitted, "n_layers": n_wanted, "units": units}
 
 
 def _mean_d2_score(

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import time
+import warnings
 from collections.abc import Callable, Iterable, Sequence
+from numbers import Real
 from typing import Any, ClassVar
 
 import numpy as np
@@ -23,8 +25,7 @@ from sklearn.utils.metaestimators import _safe_split, available_if
 from sklearn.utils.parallel import Parallel, delayed
 from sklearn.utils.validation import _check_method_params, check_is_fitted
 
-from .growing import final_prefix, final_regressor, grow
-from .sizing import check_depths
+from .growing import check_depths, final_prefix, final_regressor, grow
 
 Records = list[dict[str, float]]
 
@@ -43,8 +44,9 @@ class DepthSearchCV(MetaEstimatorMixin, BaseEstimator):
 
     In each fold the shallowest depth is fitted from scratch; every further one grows from
     the depth before it [1]_: its new layers start as the identity, and all layers train on
-    for a fifth of the epochs at half the learning rate. The whole depth curve costs little
-    more than one fit of its deepest model, where a grid search pays for each depth in full.
+    for a fifth of the epochs at half the learning rate. So the curve of four depths takes
+    less than a full fit of its deepest model, where a grid search pays for each depth in
+    full.
 
     Read more in the :ref:`User Guide <how_deep>`.
 
@@ -64,7 +66,8 @@ class DepthSearchCV(MetaEstimatorMixin, BaseEstimator):
         One scorer; the estimator's `score` when `None`.
 
     n_jobs : int, default=None
-        Folds fitted in parallel, through joblib.
+        Folds fitted in parallel, through joblib; in processes, as fits in threads of one
+        process wait for each other.
 
     refit : bool, default=True
         Whether to grow a model on all data to the best depth.
@@ -207,7 +210,8 @@ class DepthSearchCV(MetaEstimatorMixin, BaseEstimator):
         TypeError
             If the estimator does not end in a `StackedLSTMRegressor`.
         ValueError
-            If `depths` are not rising positive integers, or the estimator cannot grow.
+            If `depths` are not rising positive integers, the estimator cannot grow, a
+            score is not a number, or a fit of a fold fails.
         """
         _check_can_grow(self.estimator)
         depths = check_depths(self.depths)
@@ -220,6 +224,7 @@ class DepthSearchCV(MetaEstimatorMixin, BaseEstimator):
             for split in splits
         )
         results = _results(self._depth_parameter(), depths, records)
+        _warn_of_undefined(results["mean_test_score"])
         best = _SELECTIONS[self.select](_scores(records))
         self._refit(depths[: best + 1], X, y, routed.estimator.fit)
         self.depths_, self.n_splits_, self.scorer_ = depths, len(splits), scorer
@@ -361,10 +366,12 @@ def _grow_and_score(
     score_params = _check_method_params(X, routed.scorer.score, test)
     X_train, y_train = _safe_split(estimator, X, y, train)
     X_test, y_test = _safe_split(estimator, X, y, test, train)
-    records = []
+    records: Records = []
     for stage in grow(estimator, depths, X_train, y_train, fit_params):
         start = time.perf_counter()
         score = scorer(stage.model, X_test, y_test, **score_params)
+        if not isinstance(score, Real):
+            raise ValueError(f"scoring must return one number, got {score!r}.")
         records.append(
             {
                 "test_score": score,
@@ -398,8 +405,20 @@ def _results(parameter: str, depths: list[int], records: list[Records]) -> dict[
     return results
 
 
+def _warn_of_undefined(means: NDArray[np.float64]) -> None:
+    if not np.isfinite(means).all():
+        warnings.warn(f"Mean test scores are not finite: {means}.", UserWarning, stacklevel=3)
+
+
 def _scores(records: list[Records]) -> NDArray[np.float64]:
     return np.array([[record["test_score"] for record in fold] for fold in records]).T
+
+
+def standard_errors(scores: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Compute the standard error of each row's mean; zero where there is a single column."""
+    n_folds = scores.shape[1]
+    errors: NDArray[np.float64] = scores.std(axis=1, ddof=min(1, n_folds - 1)) / np.sqrt(n_folds)
+    return errors
 
 
 def _means(scores: NDArray[np.float64]) -> NDArray[np.float64]:
@@ -412,9 +431,10 @@ def _best(scores: NDArray[np.float64]) -> int:
 
 
 def _within_one_standard_error(scores: NDArray[np.float64]) -> int:
-    best = scores[_best(scores)]
-    margin = best.std(ddof=1) / np.sqrt(len(best)) if len(best) > 1 else 0.0
-    return int((_means(scores) >= best.mean() - margin).argmax())
+    best = _best(scores)
+    margin = np.nan_to_num(standard_errors(scores)[best])
+    means = _means(scores)
+    return int((means >= means[best] - margin).argmax())
 
 
 _SELECTIONS = {"best": _best, "one_standard_error": _within_one_standard_error}

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from bisect import bisect_right
-from collections.abc import Iterable, Sequence
-from itertools import pairwise
+from collections.abc import Sequence
 from math import isqrt
 from numbers import Integral
 
@@ -97,28 +96,3 @@ def units_for_budget(
         )
     at_most = isqrt(int(n_parameters) // 4)
     return bisect_right(range(1, at_most + 1), n_parameters, key=n_weights)
-
-
-def check_depths(depths: Iterable[int]) -> list[int]:
-    """Check that numbers of layers are integers of at least 1 in rising order.
-
-    Parameters
-    ----------
-    depths : iterable of int
-        Numbers of layers.
-
-    Returns
-    -------
-    list of int
-        The same.
-
-    Raises
-    ------
-    ValueError
-        If they are not, or if there are none.
-    """
-    values = list(depths) if isinstance(depths, Iterable) else []
-    whole = all(isinstance(value, Integral) for value in values)
-    if not values or not whole or values[0] < 1 or any(a >= b for a, b in pairwise(values)):
-        raise ValueError(f"depths must be rising integers of at least 1, got {depths!r}.")
-    return [int(value) for value in values]

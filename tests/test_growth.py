@@ -123,6 +123,44 @@ def test_partial_fit_grows_and_keeps_the_optimizer_s_state_of_old_weights(sequen
     assert model.loss_curve_[:1] == before
 
 
+def test_partial_fit_grows_with_another_optimizer(sequences):
+    X, y = sequences
+    model = small(n_layers=1).partial_fit(X, y)
+    model.set_params(n_layers=2, optimizer="sgd").partial_fit(X, y)
+    assert isinstance(model.net_.optimizer_, torch.optim.SGD)
+
+
+class FromTheStart(torch.optim.SGD):
+    """Has a state for each weight before the first step."""
+
+    def __init__(self, params, lr, weight_decay=0.0):
+        super().__init__(params, lr=lr, weight_decay=weight_decay)
+        for weights in self.param_groups[0]["params"]:
+            self.state[weights]["steps"] = 0
+
+    def step(self, closure=None):
+        for weights in self.param_groups[0]["params"]:
+            self.state[weights]["steps"] += 1
+        return super().step(closure)
+
+
+def test_partial_fit_grows_with_an_optimizer_that_has_its_state_from_the_start(sequences):
+    X, y = sequences
+    model = small(n_layers=1, batch_size=60, optimizer=FromTheStart).partial_fit(X, y)
+    model.set_params(n_layers=2).partial_fit(X, y)
+    steps = [state["steps"] for state in model.net_.optimizer_.state.values()]
+    assert sorted(set(steps)) == [1, 2]
+
+
+def test_the_model_grown_from_keeps_its_own_history(sequences):
+    X, y = sequences
+    model = small(n_layers=1).fit(X, y)
+    before = model.net_
+    row = dict(before.history[0])
+    model.set_params(n_layers=2).fit(X, y).history_[0]["train_loss"] = 0.0
+    assert before.history[0] == row
+
+
 def test_lowering_the_depth_is_refused(sequences):
     X, y = sequences
     model = small(n_layers=2).fit(X, y)
@@ -147,19 +185,34 @@ def test_a_plain_stack_stays_plain(sequences):
         model.set_params(n_layers=3, skip="residual").fit(X, y)
 
 
-@pytest.mark.parametrize("units", [(8, 8, 4), (8, 8, 16)])
-def test_new_layers_of_another_width_are_refused(units, sequences):
+@pytest.mark.parametrize("units", [(8, 8, 4), (8, 8, 16), (8, 8, 8, 4), (8, 8, 4, 4), (4, 8, 8), 4])
+def test_growing_by_other_units_is_refused(units, sequences):
     X, y = sequences
     model = small(n_layers=2).fit(X, y)
-    with pytest.raises(ValueError, match=r"units=.*new layers must have the units.*, 8"):
-        model.set_params(n_layers=3, units=units).fit(X, y)
+    n_layers = len(units) if isinstance(units, tuple) else 3
+    with pytest.raises(ValueError, match=r"fitted with units=\[8, 8\] grows to \[8, 8, 8"):
+        model.set_params(n_layers=n_layers, units=units).fit(X, y)
 
 
-def test_other_units_of_old_layers_are_refused(sequences):
+@pytest.mark.parametrize("changed", [{"pooling": "mean"}, {"head_units": (4,)}])
+def test_growing_changes_nothing_else(changed, sequences):
     X, y = sequences
-    model = small(n_layers=2).fit(X, y)
-    with pytest.raises(ValueError, match=r"units=\[4, 8, 8\], but .* fitted with units=\[8, 8"):
-        model.set_params(n_layers=3, units=(4, 8, 8)).fit(X, y)
+    model = small(n_layers=1).fit(X, y)
+    (name,) = changed
+    with pytest.raises(ValueError, match=f"{name}=.*fitted with {name}="):
+        model.set_params(n_layers=2, **changed).fit(X, y)
+
+
+def test_auto_is_residual_to_a_warm_start(sequences):
+    X, y = sequences
+    model = small(n_layers=2, skip="auto").fit(X, y)
+    assert model.set_params(skip="residual", n_layers=3).fit(X, y).n_iter_ == 4
+
+
+def test_one_layer_has_no_path_to_differ_in(sequences):
+    X, y = sequences
+    model = small(n_layers=1, skip=None).fit(X, y)
+    assert model.set_params(skip="auto").fit(X, y).n_iter_ == 4
 
 
 def test_growing_from_nothing_is_a_fit(sequences):

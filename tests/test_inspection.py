@@ -511,3 +511,22 @@ def test_bad_numbers_of_epochs_are_refused(n_epochs, sequences):
 def test_units_given_layer_by_layer_have_no_other_depth(sequences):
     with pytest.raises(ValueError, match="units must be one value or one for each"):
         depth_cost(small(units=(6, 6)), *sequences, (1, 2))
+
+
+def test_time_scales_leave_X_as_it_was():
+    X = np.random.default_rng(0).normal(size=(20, 8, 2))
+    model = small(standardize=False, precision="float64").fit(X, X[:, -1, 0])
+    before = X.copy()
+    layer_timescales(model, X)
+    assert np.array_equal(X, before)
+
+
+def test_sequences_without_a_label_have_no_gradient():
+    rng = np.random.default_rng(0)
+    X = rng.normal(size=(20, 8, 2))
+    y = X[:, :, 0].copy()
+    y[10:] = np.nan
+    model = small(return_sequences=True, max_epochs=0).fit(X, X[:, :, 0])
+    whole, labelled = gradient_flow(model, X, y), gradient_flow(model, X[:10], y[:10])
+    np.testing.assert_allclose(whole.weights, labelled.weights)
+    np.testing.assert_allclose(whole.outputs, labelled.outputs)

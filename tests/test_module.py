@@ -124,6 +124,7 @@ def test_residual_path_adds_what_a_layer_reads_to_what_it_puts_out():
 def test_residual_path_between_layers_of_other_widths_is_projected():
     module = StackedLSTM(3, units=(8, 4), skip="residual").eval()
     assert module.paths[0].projection.weight.shape == (4, 8)
+    assert module.paths[0].projection.bias is None
     first = module.layers[0](X)[0]
     second = module.paths[0].projection(first) + module.layers[1](first)[0]
     assert torch.equal(module(X), module.head(second[:, -1]))
@@ -161,6 +162,34 @@ def test_a_grown_stack_answers_like_the_one_it_grew_from(options):
     large(X).sum().backward()
     inward = [w for name, w in large.layers[2].named_parameters() if "weight_ih" in name]
     assert all(weights.grad.any() for weights in inward)
+
+
+def test_a_new_layer_keeps_the_weights_of_its_gates():
+    small = StackedLSTM(3, n_layers=1, units=8, skip="residual")
+    large = StackedLSTM(3, n_layers=2, units=8, skip="residual")
+    before = large.layers[1].weight_ih_l0.clone()
+    large.grow_from(small)
+    after = large.layers[1].weight_ih_l0
+    assert torch.equal(after[:16], before[:16])
+    assert torch.equal(after[24:], before[24:])
+    assert not after[16:24].any()
+
+
+@pytest.mark.parametrize(
+    ("of", "to"),
+    [
+        ({"n_layers": 3, "skip": "residual"}, {"n_layers": 2, "skip": "residual"}),
+        ({"n_layers": 1}, {"n_layers": 2, "skip": None}),
+        ({"n_layers": 2, "skip": None}, {"n_layers": 3, "skip": "residual"}),
+        ({"n_layers": 1, "units": 8}, {"n_layers": 3, "units": (8, 4, 8), "skip": "residual"}),
+    ],
+)
+def test_a_stack_that_cannot_grow_into_another_is_refused(of, to):
+    small, large = StackedLSTM(3, **{"units": 8, **of}), StackedLSTM(3, **{"units": 8, **to})
+    before = [weights.clone() for weights in large.parameters()]
+    with pytest.raises(ValueError, match=r"A stack grows by|other has \d layers"):
+        large.grow_from(small)
+    assert all(map(torch.equal, before, large.parameters()))
 
 
 def test_state_dict_is_the_whole_model():

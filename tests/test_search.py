@@ -1,3 +1,5 @@
+import warnings
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -9,6 +11,7 @@ from sklearn.metrics import make_scorer, mean_absolute_error
 from sklearn.model_selection import GridSearchCV, KFold, LeaveOneGroupOut, TimeSeriesSplit
 from sklearn.pipeline import Pipeline, make_pipeline
 from sklearn.preprocessing import FunctionTransformer, StandardScaler
+from sklearn.utils.parallel import Parallel
 
 from sklstm import DepthSearchCV, LagWindows, StackedLSTMRegressor, step_scorer
 from sklstm.growing import final_step
@@ -68,6 +71,38 @@ def test_later_depths_train_for_a_fifth_of_the_epochs(sequences):
     assert len(final_step(search.best_estimator_).loss_curve_) in (10, 12, 14)
 
 
+def test_depths_of_a_pipeline_are_scored_one_by_one(sequences):
+    X, y = sequences
+    scaled = DepthSearchCV(small(), (1, 2, 3), cv=2, scoring="r2").fit(X / 2, y)
+    pipeline = make_pipeline(FunctionTransformer(halved), small())
+    whole = DepthSearchCV(pipeline, (1, 2, 3), cv=2, scoring="r2").fit(X, y)
+    assert np.array_equal(scores(whole), scores(scaled))
+    assert len(set(scores(whole))) == 3
+
+
+def halved(X):
+    return X / 2
+
+
+@pytest.mark.parametrize(("epochs", "expected"), [(0, [0, 0, 0]), (1, [1, 1, 1]), (12, [12, 3, 3])])
+def test_later_depths_never_train_for_longer_than_the_first(epochs, expected, sequences):
+    X, y = sequences
+    search = DepthSearchCV(small(max_epochs=epochs), (1, 2, 3), cv=2, refit=False).fit(X, y)
+    assert search.cv_results_["mean_fit_epochs"].tolist() == expected
+
+
+def test_stopping_early_shortens_no_later_stage(sequences):
+    X, y = sequences
+    model = small(max_epochs=20, early_stopping=True, n_iter_no_change=1, tol=10)
+    search = DepthSearchCV(model, (1, 2), cv=[(np.arange(40), np.arange(40, 60))], refit=False).fit(
+        X, y
+    )
+    assert search.cv_results_["mean_fit_epochs"][0] == 2
+
+    search.set_params(estimator__n_iter_no_change=10).fit(X, y)
+    assert search.cv_results_["mean_fit_epochs"].tolist() == [11, 4]
+
+
 # what it leaves
 
 
@@ -121,12 +156,22 @@ def test_the_best_estimator_has_the_parameters_it_was_given(sequences):
     assert not hasattr(search.estimator, "net_")
 
 
+def test_the_steps_of_a_given_pipeline_are_not_fitted(sequences):
+    X, y = sequences
+    pipeline = make_pipeline(StandardScaler(), small(warm_start=True))
+    search = DepthSearchCV(pipeline, (1, 2), cv=2).fit(X[:, :, 0], y)
+    assert not hasattr(pipeline[0], "mean_")
+    assert not hasattr(pipeline[1], "net_")
+    assert search.best_estimator_[1].warm_start
+
+
 def test_without_refit_there_is_a_curve_and_no_model(sequences):
     X, y = sequences
     search = DepthSearchCV(small(), (1, 2), cv=2).fit(X, y)
     search.set_params(refit=False).fit(X, y)
     assert len(scores(search)) == 2
     assert not hasattr(search, "best_estimator_")
+    assert not hasattr(search, "refit_time_")
     assert not hasattr(search, "n_features_in_")
     with pytest.raises(AttributeError, match="predict"):
         search.predict(X)
@@ -173,6 +218,7 @@ class Table:
         ("best", {1: (0, 0), 2: (5, 5), 3: (4, 4)}, 2),
         ("best", {1: (5, 5), 2: (5, 5), 3: (4, 4)}, 1),
         ("best", {1: (np.nan, np.nan), 2: (3, 3), 3: (4, 4)}, 3),
+        ("one_standard_error", {1: (0, 0), 2: (0.1, 0.1), 3: (0.05, 0.05)}, 2),
         ("one_standard_error", {1: (0, 0), 2: (4, 4), 3: (5.5, 3.5)}, 2),
         ("one_standard_error", {1: (0, 0), 2: (3.4, 3.4), 3: (5.5, 3.5)}, 3),
         ("one_standard_error", {1: (3.6, 3.6), 2: (4, 4), 3: (5.5, 3.5)}, 1),
@@ -180,14 +226,11 @@ class Table:
 )
 def test_depth_is_chosen_by_rule(select, table, depth):
     X, y = np.repeat([-1.0, 1.0], 10)[:, None, None] * np.ones((1, 3, 1)), np.arange(20.0)
-    search = DepthSearchCV(
-        small(max_epochs=1),
-        (1, 2, 3),
-        cv=KFold(2),
-        scoring=Table(table),
-        select=select,
-        refit=False,
-    ).fit(X, y)
+    search = DepthSearchCV(small(max_epochs=1), (1, 2, 3), cv=KFold(2), scoring=Table(table))
+    search.set_params(select=select, refit=False)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", UserWarning)
+        search.fit(X, y)
     assert search.best_depth_ == depth
     assert search.best_score_ == np.mean(table[depth])
     assert search.cv_results_["rank_test_score"][search.best_index_] <= 3
@@ -197,7 +240,29 @@ def test_an_undefined_score_ranks_last():
     X, y = np.repeat([-1.0, 1.0], 10)[:, None, None] * np.ones((1, 3, 1)), np.arange(20.0)
     table = Table({1: (np.nan, 1), 2: (3, 3), 3: (4, 4)})
     search = DepthSearchCV(small(max_epochs=1), (1, 2, 3), cv=KFold(2), scoring=table, refit=False)
-    assert search.fit(X, y).cv_results_["rank_test_score"].tolist() == [3, 2, 1]
+    with pytest.warns(UserWarning, match="not finite"):
+        search.fit(X, y)
+    assert search.cv_results_["rank_test_score"].tolist() == [3, 2, 1]
+
+
+def test_the_best_of_tied_folds_is_within_one_standard_error_of_itself(sequences):
+    table = {1: 0.0, 2: 0.1, 3: 0.05}
+    search = DepthSearchCV(small(max_epochs=0), (1, 2, 3), cv=10, refit=False)
+    search.set_params(select="one_standard_error", scoring=lambda m, X, y: table[m.n_layers])
+    assert search.fit(*sequences).best_depth_ == 2
+
+
+def test_with_one_fold_only_the_best_is_within_one_standard_error(sequences):
+    table = {1: 0.9, 2: 1.0, 3: 0.95}
+    search = DepthSearchCV(small(max_epochs=0), (1, 2, 3), cv=[(np.arange(40), np.arange(40, 60))])
+    search.set_params(select="one_standard_error", scoring=lambda m, X, y: table[m.n_layers])
+    assert search.fit(*sequences).best_depth_ == 2
+
+
+@pytest.mark.parametrize("score", [None, {"r2": 1.0}, [1.0]])
+def test_a_score_that_is_no_number_is_named(score, sequences):
+    with pytest.raises(ValueError, match="scoring must return one number"):
+        DepthSearchCV(small(max_epochs=0), scoring=lambda m, X, y: score).fit(*sequences)
 
 
 # what it takes
@@ -258,6 +323,20 @@ def test_jobs_change_no_bit(sequences):
     assert np.array_equal(one.predict(X), two.predict(X))
 
 
+def test_folds_are_handed_to_joblib(sequences, monkeypatch):
+    X, y = sequences
+    given = {}
+
+    class Recorded(Parallel):
+        def __init__(self, **params):
+            given.update(params)
+            super().__init__(**{**params, "n_jobs": 1, "verbose": 0})
+
+    monkeypatch.setattr("sklstm.search.Parallel", Recorded)
+    DepthSearchCV(small(), (1,), cv=2, n_jobs=3, verbose=5).fit(X, y)
+    assert given == {"n_jobs": 3, "verbose": 5}
+
+
 def test_groups_reach_the_splitter(sequences):
     X, y = sequences
     search = DepthSearchCV(small(), (1,), cv=LeaveOneGroupOut(), refit=False)
@@ -273,6 +352,9 @@ def test_sample_weight_is_split_with_X(sequences):
     weighted.fit(X, y, sample_weight=weight)
     model = small(n_layers=1, batch_size=8).fit(X[:40][odd[:40]], y[:40][odd[:40]])
     assert weighted.cv_results_["split0_test_score"][0] == model.score(X[40:], y[40:])
+    weighted.set_params(depths=(1,)).fit(X, y, sample_weight=weight)
+    refitted = small(n_layers=1, batch_size=8).fit(X[odd], y[odd])
+    np.testing.assert_allclose(weighted.predict(X), refitted.predict(X), rtol=1e-5)
 
 
 def test_metadata_is_routed(sequences):
@@ -312,9 +394,11 @@ def test_bad_depths_are_named(depths, sequences):
         DepthSearchCV(small(), depths).fit(*sequences)
 
 
-@pytest.mark.parametrize("estimator", [Ridge(), make_pipeline(StandardScaler(), Ridge())])
+@pytest.mark.parametrize(
+    "estimator", [Ridge(), make_pipeline(StandardScaler(), Ridge()), Pipeline([])]
+)
 def test_other_estimators_are_refused(estimator, sequences):
-    with pytest.raises(TypeError, match=r"StackedLSTMRegressor or a Pipeline.*Ridge"):
+    with pytest.raises(TypeError, match=r"StackedLSTMRegressor or a Pipeline.*(Ridge|Pipeline)"):
         DepthSearchCV(estimator).fit(*sequences)
 
 

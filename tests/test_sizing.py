@@ -7,7 +7,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from sklstm import StackedLSTM, StackedLSTMRegressor
-from sklstm.sizing import check_depths, units_for_budget
+from sklstm.growing import check_depths
+from sklstm.sizing import units_for_budget
 
 
 def n_weights(**params):

@@ -12,9 +12,8 @@ from sklearn.utils import Bunch
 from torch import Tensor
 
 from sklstm.batches import SequenceDataset
-from sklstm.growing import final_regressor
+from sklstm.growing import check_depths, final_regressor
 from sklstm.net import StackedLSTMNet, own_rng
-from sklstm.sizing import check_depths
 
 from .stacks import (
     fitted_clone,
@@ -34,7 +33,7 @@ def depth_cost(
     """Measure the time and the memory that training takes at several depths.
 
     A clone of the estimator is trained at each depth for one epoch to warm up and a few
-    to time.
+    to time, without early stopping and callbacks.
 
     Parameters
     ----------
@@ -61,7 +60,7 @@ def depth_cost(
         depths : ndarray of shape (n_depths,)
             Numbers of layers.
         seconds_per_epoch : ndarray of shape (n_depths,)
-            Median over the timed epochs, validation included if there is any.
+            Median over the timed epochs.
         memory : ndarray of shape (n_depths,)
             Bytes of the weights, their gradients, the state of the optimizer, and what is
             kept of the mini-batch of the longest sequences for going backwards. It is not
@@ -95,7 +94,16 @@ def depth_cost(
         raise ValueError(f"n_epochs must be an integer of at least 1, got {n_epochs!r}.")
     seconds, memory, n_parameters = [], [], []
     for depth in n_layers:
-        fitted = fitted_clone(estimator, X, y, n_layers=depth, max_epochs=1 + int(n_epochs))
+        fitted = fitted_clone(
+            estimator,
+            X,
+            y,
+            n_layers=depth,
+            max_epochs=1 + int(n_epochs),
+            early_stopping=False,
+            callbacks=None,
+            verbose=0,
+        )
         regressor = final_regressor(fitted)
         data = training_data(regressor, reaching(fitted, X), y)
         seconds.append(np.median([row["dur"] for row in regressor.net_.history[1:]]))

@@ -56,7 +56,9 @@ def gradient_flow(estimator: Any, X: Any, y: Any) -> Bunch:
             Euclidean norm of the gradient of a sequence's loss with respect to each
             layer's own output at each step, the mean over the sequences that have the
             step. Sequences are aligned at their ends: the last column is the last step
-            of every one, the first column the first step of the longest.
+            of every one, the first column the first step of the longest. It is the
+            gradient of what a layer hands up: the top layer has none but at the steps
+            that `pooling` reads.
 
     Raises
     ------

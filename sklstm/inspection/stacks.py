@@ -15,7 +15,7 @@ from sklstm.batches import SequenceDataset
 from sklstm.growing import final_regressor
 from sklstm.module import StackedLSTM
 from sklstm.regressor import StackedLSTMRegressor
-from sklstm.targets import as_targets, drop_unused
+from sklstm.targets import drop_unused
 
 
 def reaching(estimator: Any, X: Any) -> Any:
@@ -38,12 +38,7 @@ def training_data(regressor: StackedLSTMRegressor, X: Any, y: Any) -> SequenceDa
     """Prepare data as `fit` does, and sort them by length."""
     has_steps = regressor.module_.return_sequences
     sequences = regressor._check_predict_input(X)
-    targets, _ = as_targets(regressor, sequences, y, return_sequences=has_steps)
-    if targets.n_features != regressor.n_outputs_:
-        raise ValueError(
-            f"y has {targets.n_features} outputs, but {type(regressor).__name__} was fitted with "
-            f"{regressor.n_outputs_}."
-        )
+    targets = regressor._check_scored(sequences, y)
     sequences, targets, _ = drop_unused(sequences, targets, None)
     order = np.argsort(sequences.lengths, kind="stable")
     sequences, targets = sequences[order], targets[order]

@@ -83,7 +83,9 @@ def layer_timescales(
     Notes
     -----
     An upper layer reads outputs that linger already, so upper layers tend to be slower even
-    before training: compare with the same estimator fitted with ``max_epochs=0``.
+    before training: compare with the same estimator fitted with ``max_epochs=0``. A layer
+    may answer a change at once and then keep a part of the answer for long, so look at
+    `difference` beside the half-life.
 
     Of bidirectional layers, the direction that reads forwards is followed: after the
     change, the other one knows of it only through the layers below.

@@ -9,6 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 from sklearn.utils.validation import check_is_fitted
 
+from sklstm.search import standard_errors
+
 from .axes import new_axes
 
 
@@ -150,7 +152,8 @@ class DepthCurveDisplay:
         self.ax_ = new_axes(ax, self)
         self.figure_ = self.ax_.figure
         self._plot_cost()
-        means, errors = self.test_scores.mean(axis=1), self._standard_errors()
+        means, several = self.test_scores.mean(axis=1), self.test_scores.shape[1] > 1
+        errors = standard_errors(self.test_scores) if several else None
         self.errorbar_ = self.ax_.errorbar(
             self.depths,
             means,
@@ -173,13 +176,6 @@ class DepthCurveDisplay:
         self.ax_.legend()
         return self
 
-    def _standard_errors(self) -> NDArray[np.float64] | None:
-        n_splits = self.test_scores.shape[1]
-        if n_splits == 1:
-            return None
-        errors: NDArray[np.float64] = self.test_scores.std(axis=1, ddof=1) / np.sqrt(n_splits)
-        return errors
-
     def _plot_cost(self) -> None:
         """Draw the seconds behind the scores."""
         self.cost_ax_ = self.ax_.twinx()
@@ -195,7 +191,7 @@ def _score_name(scorer: Any) -> str:
     scoring = getattr(scorer, "scoring", scorer)
     if isinstance(scoring, str):
         words = scoring.replace("neg_", "negative_")
-    elif hasattr(scoring, "_score_func"):
+    elif hasattr(getattr(scoring, "_score_func", None), "__name__"):
         words = ("negative_" if scoring._sign < 0 else "") + scoring._score_func.__name__
     else:
         return "Score"
