@@ -223,9 +223,10 @@ class DepthSearchCV(MetaEstimatorMixin, BaseEstimator):
             delayed(_grow_and_score)(self.estimator, depths, scorer, X, y, split, routed)
             for split in splits
         )
-        results = _results(self._depth_parameter(), depths, records)
-        _warn_of_undefined(results["mean_test_score"])
-        best = _SELECTIONS[self.select](_scores(records))
+        columns = _columns(records)
+        _warn_of_undefined(columns["test_score"])
+        results = _results(f"{final_prefix(self.estimator)}n_layers", depths, columns)
+        best = _SELECTIONS[self.select](columns["test_score"])
         self._refit(depths[: best + 1], X, y, routed.estimator.fit)
         self.depths_, self.n_splits_, self.scorer_ = depths, len(splits), scorer
         self.cv_results_, self.best_index_ = results, best
@@ -323,9 +324,6 @@ class DepthSearchCV(MetaEstimatorMixin, BaseEstimator):
             raise ValueError(f"cv={self.cv!r} makes no split.")
         return splits
 
-    def _depth_parameter(self) -> str:
-        return f"{final_prefix(self.estimator)}n_layers"
-
     def _refit(self, depths: list[int], X: Any, y: Any, fit_params: dict[str, Any]) -> None:
         if self.refit:
             start = time.perf_counter()
@@ -384,14 +382,20 @@ def _grow_and_score(
     return records
 
 
-def _results(parameter: str, depths: list[int], records: list[Records]) -> dict[str, Any]:
-    """Arrange records, a list of depths for each fold, as GridSearchCV does."""
+def _columns(records: list[Records]) -> dict[str, NDArray[np.float64]]:
+    """Turn records, a list of depths for each fold, into arrays of (n_depths, n_folds)."""
     columns = {
         name: np.array([[record[name] for record in fold] for fold in records], dtype=float).T
         for name in records[0][0]
     }
-    n_parameters = columns.pop("n_parameters")[:, 0].astype(int)
     columns["cumulative_fit_time"] = columns["fit_time"].cumsum(axis=0)
+    return columns
+
+
+def _results(
+    parameter: str, depths: list[int], columns: dict[str, NDArray[np.float64]]
+) -> dict[str, Any]:
+    """Arrange columns as GridSearchCV does."""
     results: dict[str, Any] = {}
     for name, values in columns.items():
         results[f"mean_{name}"], results[f"std_{name}"] = values.mean(axis=1), values.std(axis=1)
@@ -401,17 +405,15 @@ def _results(parameter: str, depths: list[int], records: list[Records]) -> dict[
     results["rank_test_score"] = 1 + (means[:, np.newaxis] < means).sum(axis=1)
     results[f"param_{parameter}"] = np.ma.masked_array(depths, mask=False)
     results["params"] = [{parameter: depth} for depth in depths]
-    results["n_parameters"] = n_parameters
+    del results["std_n_parameters"]
+    results["n_parameters"] = results.pop("mean_n_parameters").astype(int)
     return results
 
 
-def _warn_of_undefined(means: NDArray[np.float64]) -> None:
+def _warn_of_undefined(scores: NDArray[np.float64]) -> None:
+    means = scores.mean(axis=1)
     if not np.isfinite(means).all():
         warnings.warn(f"Mean test scores are not finite: {means}.", UserWarning, stacklevel=3)
-
-
-def _scores(records: list[Records]) -> NDArray[np.float64]:
-    return np.array([[record["test_score"] for record in fold] for fold in records]).T
 
 
 def standard_errors(scores: NDArray[np.float64]) -> NDArray[np.float64]:
