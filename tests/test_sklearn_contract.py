@@ -25,8 +25,7 @@ CONFIGURATIONS = [
     {"n_layers": 3},
     {"bidirectional": True},
     {"head_units": (8,)},
-    {"pooling": "concat"},
-    {"early_stopping": True},
+    {"early_stopping": True, "pooling": "concat"},
 ]
 # One batch an epoch: many epochs, at a high rate, for the R2 that check_regressors_train asks.
 DOUBLE = {"units": 16, "lr": 0.2, "max_epochs": 40, "precision": "float64", "batch_size": 256}
