@@ -26,6 +26,7 @@ from .layers import (
 
 POOLINGS = ("last", "mean", "max", "concat")
 SKIPS = ("auto", "residual", None)
+LOUD = 8
 
 
 def per_layer(name: str, value: Any, n_layers: int) -> list[Any]:
@@ -95,7 +96,9 @@ class StackedLSTM(nn.Module):
     skip : {"auto", "residual"} or None, default=None
         Path around each layer above the first. `None` is the plain stack. "residual" adds
         what a layer puts out to what it reads [3]_; between layers of other widths a linear
-        projection is on the path. "auto" is "residual".
+        projection is on the path. Layers above the eighth put out zeros until they are
+        trained: the sum of more of them at random may be where nothing is learned.
+        "auto" is "residual".
 
     pooling : {"last", "mean", "max", "concat"}, default="last"
         How the top layer's outputs become one vector: the final one, their mean or
@@ -209,6 +212,8 @@ class StackedLSTM(nn.Module):
             Plain() if skip is None else Residual(below, width, dtype)
             for below, width in pairwise(widths[1:])
         )
+        if skip is not None:
+            self._silence_above(LOUD)
         self.dropouts = nn.ModuleList(nn.Dropout(rate) for rate in rates)
         pooled = widths[-1] * (3 if pooling == "concat" and not return_sequences else 1)
         answers = [prod([*outputs, *quantiles])] if outputs else []
@@ -284,7 +289,10 @@ class StackedLSTM(nn.Module):
                 "A stack grows by layers with a residual path and the units of the one below."
             )
         self.load_state_dict({**self.state_dict(), **other.state_dict()})
-        for layer in self.layers[len(other.layers) :]:
+        self._silence_above(len(other.layers))
+
+    def _silence_above(self, n_layers: int) -> None:
+        for layer in self.layers[n_layers:]:
             silence(layer)
 
     def scale_inputs(self, x: Tensor) -> Tensor:

@@ -130,6 +130,18 @@ def test_residual_path_between_layers_of_other_widths_is_projected():
     assert torch.equal(module(X), module.head(second[:, -1]))
 
 
+def test_layers_above_the_eighth_start_by_putting_out_zeros():
+    module = StackedLSTM(3, n_layers=12, units=8, skip="residual")
+    outputs = []
+    for layer in module.layers:
+        layer.register_forward_hook(lambda _, args, result: outputs.append(result[0]))
+    module(X).sum().backward()
+    assert [bool(output.any()) for output in outputs] == [True] * 8 + [False] * 4
+    assert all(layer.weight_ih_l0.grad.any() for layer in module.layers)
+    plain = StackedLSTM(3, n_layers=12, units=8)
+    assert all(layer.weight_ih_l0[16:24].any() for layer in plain.layers)
+
+
 def test_auto_skip_is_residual():
     auto, residual = (StackedLSTM(3, skip=skip) for skip in ("auto", "residual"))
     residual.load_state_dict(auto.state_dict())
