@@ -4,8 +4,8 @@ Fits each for 6 epochs to 5,000 sequences of the adding problem (mean squared er
 others; always answering 1 scores 0.167) and to the demand windows (test RMSE in MW), with 32
 units. The two models of a depth have seeds 0 and 1, and the same data; depths 16 and 30 have
 seed 0 alone. `x + f(x)` is the library's form, in which layers above the eighth start by
-putting out zeros; in the others they do not. Then the processor time of one epoch of the adding problem, the forms in turn,
-three times over: medians of the ratios to plain.
+putting out zeros; in the others they do not. Then the processor time of one epoch of the
+adding problem, the forms in turn, three times over: medians of the ratios to plain.
 
     python benchmarks/how_deep/skip_forms.py
 """
