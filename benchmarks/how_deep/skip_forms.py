@@ -10,6 +10,7 @@ adding problem, the forms in turn, three times over: medians of the ratios to pl
     python benchmarks/how_deep/skip_forms.py
 """
 
+import argparse
 import time
 from typing import Any
 from unittest.mock import patch
@@ -115,11 +116,18 @@ def times(train: Arrays, n_layers: int = 8, repeats: int = 3) -> None:
 
 
 def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    choices = ["adding", "demand", "times"]
+    parser.add_argument("--tables", nargs="+", choices=choices, default=choices)
+    tables = parser.parse_args().tables
     torch.set_num_threads(1)
     adding = adding_problem(5000, 50, 0), adding_problem(2000, 50, 1000)
-    table("Adding problem, MSE", *adding, depths=(2, 4, 8, 16, 30))
-    table("Demand, RMSE in MW", *demand_windows(), depths=(2, 4, 8))
-    times(adding[0])
+    if "adding" in tables:
+        table("Adding problem, MSE", *adding, depths=(2, 4, 8, 16, 30))
+    if "demand" in tables:
+        table("Demand, RMSE in MW", *demand_windows(), depths=(2, 4, 8))
+    if "times" in tables:
+        times(adding[0])
 
 
 if __name__ == "__main__":
