@@ -22,8 +22,8 @@ from sklstm import DepthSearchCV, LagWindows, StackedLSTM, StackedLSTMRegressor
 CONFIGURATIONS = [
     {},
     {"n_layers": 1},
-    {"n_layers": 3},
-    {"bidirectional": True},
+    {"n_layers": 3, "units": 32},
+    {"bidirectional": True, "units": 32},
     {"head_units": (8,)},
     {"early_stopping": True, "pooling": "concat"},
 ]
