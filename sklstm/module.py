@@ -249,8 +249,9 @@ class StackedLSTM(nn.Module):
             If `lengths` are not as described.
         """
         lengths = None if lengths is None else _checked_lengths(lengths, x)
-        sequence = run(self.layers[0], self.scale_inputs(x), lengths)
-        for dropout, layer, path in zip(self.dropouts, self.layers[1:], self.paths, strict=False):
+        first, *upper = self.layers
+        sequence = run(first, self.scale_inputs(x), lengths)
+        for dropout, layer, path in zip(self.dropouts, upper, self.paths, strict=False):
             sequence = path(sequence, run(layer, dropout(sequence), lengths))
         top = sequence if self.return_sequences else self._pool(sequence, lengths)
         y = self.head(self.dropouts[-1](top))

@@ -25,7 +25,8 @@ from sklearn.utils.metaestimators import _safe_split, available_if
 from sklearn.utils.parallel import Parallel, delayed
 from sklearn.utils.validation import _check_method_params, check_is_fitted
 
-from .growing import check_depths, final_prefix, final_regressor, grow
+from .growing import check_depths, grow
+from .pipelines import final_prefix, final_regressor
 
 Records = list[dict[str, float]]
 

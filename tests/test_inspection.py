@@ -13,8 +13,8 @@ from sklearn.preprocessing import FunctionTransformer, StandardScaler
 from skorch.callbacks import Callback
 
 from sklstm import LagWindows, StackedLSTMRegressor
-from sklstm.growing import final_regressor
 from sklstm.inspection import cost, depth_cost, gradient_flow, layer_timescales, timescales
+from sklstm.pipelines import final_regressor
 
 KNOWN = {"units": 1, "skip": None, "precision": "float64", "max_epochs": 0, "random_state": 0}
 

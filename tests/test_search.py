@@ -14,7 +14,7 @@ from sklearn.preprocessing import FunctionTransformer, StandardScaler
 from sklearn.utils.parallel import Parallel
 
 from sklstm import DepthSearchCV, LagWindows, StackedLSTMRegressor, step_scorer
-from sklstm.growing import final_step
+from sklstm.pipelines import final_step
 
 
 def small(**params):

@@ -12,12 +12,12 @@ from sklearn.utils import Bunch
 from torch import Tensor
 
 from sklstm.batches import SequenceDataset
-from sklstm.growing import check_depths, final_regressor
+from sklstm.growing import check_depths
 from sklstm.net import StackedLSTMNet, own_rng
+from sklstm.pipelines import final_regressor, reaching
 
 from .stacks import (
     fitted_clone,
-    reaching,
     training_data,
 )
 

@@ -11,15 +11,14 @@ from sklearn.utils import Bunch
 from torch import Tensor
 
 from sklstm.batches import PREDICT_ROWS, Batches, SequenceDataset
-from sklstm.growing import final_regressor
 from sklstm.module import StackedLSTM
 from sklstm.net import StackedLSTMNet
+from sklstm.pipelines import final_regressor, reaching
 
 from .stacks import (
     fitted_clone,
     n_longer,
     present_steps,
-    reaching,
     run_recorded,
     training_data,
     without_dropout,

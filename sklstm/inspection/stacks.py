@@ -8,23 +8,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 from sklearn.base import clone
-from sklearn.pipeline import Pipeline
 from torch import Tensor, nn
 
 from sklstm.batches import SequenceDataset
-from sklstm.growing import final_regressor
 from sklstm.module import StackedLSTM
+from sklstm.pipelines import final_regressor
 from sklstm.regressor import StackedLSTMRegressor
 from sklstm.targets import drop_unused
-
-
-def reaching(estimator: Any, X: Any) -> Any:
-    """Put X through the steps before the regressor at the end of a fitted pipeline."""
-    while isinstance(estimator, Pipeline):
-        if len(estimator.steps) > 1:
-            X = estimator[:-1].transform(X)
-        estimator = estimator.steps[-1][1]
-    return X
 
 
 def fitted_clone(estimator: Any, X: Any, y: Any, **params: Any) -> Any:

@@ -14,15 +14,14 @@ from sklearn.utils.validation import check_is_fitted
 from torch import Tensor, nn
 
 from sklstm.batches import PREDICT_ROWS, Batches, SequenceDataset
-from sklstm.growing import final_regressor
 from sklstm.layers import Bidirectional
 from sklstm.module import StackedLSTM
+from sklstm.pipelines import final_regressor, reaching
 from sklstm.sequences import Sequences
 
 from .stacks import (
     n_longer,
     present_steps,
-    reaching,
     run_recorded,
     without_dropout,
 )

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 from sklearn.utils.validation import check_is_fitted
 
-from sklstm.growing import final_regressor
+from sklstm.pipelines import final_regressor
 
 from .axes import count_on, new_axes
 
