@@ -64,9 +64,10 @@ class SequenceDataset(Dataset[Any]):
     def split(self, n_head: int) -> tuple[SequenceDataset, SequenceDataset]:
         """Return the first `n_head` samples, and the rest in the order of their lengths."""
         rest = n_head + np.argsort(self.X.lengths[n_head:], kind="stable")
-        return self._part(slice(None, n_head)), self._part(rest)
+        return self.part(slice(None, n_head)), self.part(rest)
 
-    def _part(self, part: Any) -> SequenceDataset:
+    def part(self, part: Any) -> SequenceDataset:
+        """Return some of the samples."""
         y = self.y[part]
         weight = None if self.sample_weight is None else self.sample_weight[part]
         return SequenceDataset(self.X[part], y if self.has_steps else y.steps(), weight)

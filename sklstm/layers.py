@@ -5,6 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
+FAR = 10.0
 PRODUCTS = 2**22
 
 
@@ -35,6 +36,12 @@ class Standardize(nn.Module):
         return values * self.scale + self.mean
 
 
+def squash(scaled: Tensor) -> Tensor:
+    """Leave scaled values as they are up to `FAR`, and let them grow as logarithms beyond."""
+    near = scaled.clamp(-FAR, FAR)
+    return near + (scaled - near).asinh()
+
+
 class Dense(nn.Linear):
     """A linear layer that, outside training, treats each row alike wherever it stands.
 
@@ -45,13 +52,84 @@ class Dense(nn.Linear):
     def forward(self, x: Tensor) -> Tensor:
         if self.training or not x.is_cpu:
             return super().forward(x)
-        n_rows = max(4, PRODUCTS // self.weight.numel() // 4 * 4)
-        sums = [
-            (rows.unsqueeze(-2) * self.weight).sum(dim=-1)
-            for rows in x.reshape(-1, self.in_features).split(n_rows)
-        ]
-        y = torch.cat(sums).reshape(*x.shape[:-1], self.out_features)
+        y = _row_by_row(x, self.weight)
         return y if self.bias is None else y + self.bias
+
+
+def _row_by_row(x: Tensor, weight: Tensor) -> Tensor:
+    n_rows = max(4, PRODUCTS // weight.numel() // 4 * 4)
+    sums = [
+        (rows.unsqueeze(-2) * weight).sum(dim=-1)
+        for rows in x.reshape(-1, weight.shape[1]).split(n_rows)
+    ]
+    return torch.cat(sums).reshape(*x.shape[:-1], weight.shape[0])
+
+
+class LinearPath(nn.Module):
+    """A linear function of the last steps, to which what a stack puts out is added.
+
+    Its weights are buffers: they are set, not trained. All zero, they leave the stack alone.
+
+    Parameters
+    ----------
+    n_features : int
+        Features at each step.
+
+    n_outputs : int
+        Outputs.
+
+    n_steps : int
+        Last steps that it reads. Where a sequence has fewer, zeros stand before it.
+
+    dtype : torch.dtype, default=None
+        Type of the weights.
+
+    Attributes
+    ----------
+    weight : torch.Tensor of shape (n_outputs, n_steps * n_features)
+        Weights, all features of the earliest step first.
+
+    bias : torch.Tensor of shape (n_outputs,)
+        Constants.
+
+    residual_scale : torch.Tensor of shape (n_outputs,)
+        Units in which the stack answers.
+    """
+
+    weight: Tensor
+    bias: Tensor
+    residual_scale: Tensor
+
+    def __init__(
+        self, n_features: int, n_outputs: int, n_steps: int, dtype: torch.dtype | None = None
+    ) -> None:
+        super().__init__()
+        self.n_steps = n_steps
+        self.register_buffer("weight", torch.zeros(n_outputs, n_steps * n_features, dtype=dtype))
+        self.register_buffer("bias", torch.zeros(n_outputs, dtype=dtype))
+        self.register_buffer("residual_scale", torch.ones(n_outputs, dtype=dtype))
+
+    def forward(self, windows: Tensor) -> Tensor:
+        if self.training or not windows.is_cpu:
+            return nn.functional.linear(windows, self.weight, self.bias)
+        return _row_by_row(windows, self.weight) + self.bias
+
+    def windows(self, x: Tensor, lengths: Tensor | None, at_each_step: bool) -> Tensor:
+        """Lay the steps to read side by side, at the end of each sequence or at each step of it.
+
+        Returns
+        -------
+        torch.Tensor of shape (batch, [n_timesteps,] n_steps * n_features)
+        """
+        padded = nn.functional.pad(x.clamp(-FAR, FAR), (0, 0, self.n_steps, 0))
+        if at_each_step:
+            windows = padded[:, 1:].unfold(1, self.n_steps, 1).mT
+        elif lengths is None:
+            windows = padded[:, -self.n_steps :]
+        else:
+            steps = lengths.unsqueeze(1) + torch.arange(self.n_steps, device=x.device)
+            windows = padded.take_along_dim(steps.unsqueeze(2), dim=1)
+        return windows.flatten(-2)
 
 
 class Bidirectional(nn.Module):

@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from .layers import (
     Bidirectional,
     Dense,
+    LinearPath,
     Plain,
     Residual,
     Standardize,
@@ -22,6 +23,7 @@ from .layers import (
     mean,
     run,
     silence,
+    squash,
 )
 
 POOLINGS = ("last", "mean", "max", "concat")
@@ -111,6 +113,10 @@ class StackedLSTM(nn.Module):
     return_sequences : bool, default=False
         Whether to answer at each time step, with the same head, instead of once.
 
+    linear_steps : int, default=0
+        Last steps that a linear path leads from to the outputs, beside the stack; 0 is no
+        such path. Its weights are buffers, zero until they are set.
+
     n_quantiles : int or None, default=None
         Values for each output, sorted, on a last axis of their own.
 
@@ -132,6 +138,9 @@ class StackedLSTM(nn.Module):
 
     head : torch.nn.Module
         The Dense head.
+
+    linear : LinearPath or None
+        The linear path.
 
     input_scaler, output_scaler : Standardize or None
         Statistics of the features and of the targets.
@@ -173,6 +182,7 @@ class StackedLSTM(nn.Module):
         pooling: str = "last",
         head_units: Sequence[int] = (),
         return_sequences: bool = False,
+        linear_steps: int = 0,
         n_quantiles: int | None = None,
         standardize: bool = False,
         dtype: torch.dtype | None = None,
@@ -183,10 +193,11 @@ class StackedLSTM(nn.Module):
         outputs = _counts("n_outputs", [] if n_outputs is None else [n_outputs])
         quantiles = _counts("n_quantiles", [] if n_quantiles is None else [n_quantiles])
         hidden = _counts("head_units", head_units)
-        if (hidden or quantiles) and not outputs:
+        read = _counts("linear_steps", [linear_steps] if linear_steps else [])
+        if (hidden or quantiles or read) and not outputs:
             raise ValueError(
-                f"head_units={head_units!r} and n_quantiles={n_quantiles!r} need a head: set "
-                "n_outputs."
+                f"head_units={head_units!r}, linear_steps={linear_steps!r} and "
+                f"n_quantiles={n_quantiles!r} need a head: set n_outputs."
             )
         if skip not in SKIPS:
             raise ValueError(f"skip must be one of {SKIPS}, got {skip!r}.")
@@ -218,6 +229,7 @@ class StackedLSTM(nn.Module):
         pooled = widths[-1] * (3 if pooling == "concat" and not return_sequences else 1)
         answers = [prod([*outputs, *quantiles])] if outputs else []
         self.head = _dense_head([pooled, *hidden], answers, dtype)
+        self.linear = LinearPath(n_features, outputs[0], read[0], dtype) if read else None
         self.input_scaler = Standardize(n_features) if standardize else None
         self.output_scaler = Standardize([pooled, *outputs][-1]) if standardize else None
 
@@ -249,14 +261,17 @@ class StackedLSTM(nn.Module):
             If `lengths` are not as described.
         """
         lengths = None if lengths is None else _checked_lengths(lengths, x)
+        x = self.scale_inputs(x)
         first, *upper = self.layers
-        sequence = run(first, self.scale_inputs(x), lengths)
+        sequence = run(first, x, lengths)
         for dropout, layer, path in zip(self.dropouts, upper, self.paths, strict=False):
             sequence = path(sequence, run(layer, dropout(sequence), lengths))
         top = sequence if self.return_sequences else self._pool(sequence, lengths)
         y = self.head(self.dropouts[-1](top))
         if self.n_quantiles is not None:
             y = y.unflatten(-1, (-1, self.n_quantiles)).sort(dim=-1).values
+        if self.linear is not None:
+            y = self._beside(self.linear, y, x, lengths)
         return y if scaled else self.unscale(y)
 
     def grow_from(self, other: StackedLSTM) -> None:
@@ -299,7 +314,7 @@ class StackedLSTM(nn.Module):
     def scale_inputs(self, x: Tensor) -> Tensor:
         """Standardize inputs and cast them to the weights' type."""
         if self.input_scaler is not None:
-            x = self.input_scaler(x)
+            x = squash(self.input_scaler(x))
         return x.to(self._weights_dtype())
 
     def scale(self, y: Tensor) -> Tensor:
@@ -315,6 +330,13 @@ class StackedLSTM(nn.Module):
         if self.n_quantiles is None:
             return self.output_scaler.inverse(y)
         return self.output_scaler.inverse(y.mT).mT
+
+    def _beside(self, linear: LinearPath, y: Tensor, x: Tensor, lengths: Tensor | None) -> Tensor:
+        """Add what the stack puts out to the linear path."""
+        path = linear(linear.windows(x, lengths, self.return_sequences))
+        if self.n_quantiles is None:
+            return path + linear.residual_scale * y
+        return path.unsqueeze(-1) + linear.residual_scale.unsqueeze(-1) * y
 
     def _pool(self, sequence: Tensor, lengths: Tensor | None) -> Tensor:
         if self.pooling == "mean":

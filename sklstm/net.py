@@ -292,6 +292,26 @@ class StackedLSTMNet(NeuralNetRegressor):
             self._end_diverged()
         return self
 
+    def rehearse(self, data: Any) -> None:
+        """Train without a safety net: interrupts and divergence are raised."""
+        with own_rng(self.device):
+            self.notify("on_train_begin", X=data, y=None)
+            NeuralNetRegressor.fit_loop(self, data)
+
+    @torch.no_grad()
+    def mean_loss(self, data: Any) -> float:
+        """Mean loss over the samples, in standardized units."""
+        self.module_.eval()
+        losses = []
+        for inputs, y in self.get_iterator(data, training=False):
+            loss = self.get_loss(self.infer(inputs), y, X=inputs)
+            losses.append(float(loss) * len(y))
+        return sum(losses) / len(data)
+
+    def silence_stack(self) -> None:
+        """Leave all to the linear path."""
+        self.module_.linear.residual_scale.zero_()
+
     @property
     def best_epoch(self) -> BestEpoch:
         return dict(self.callbacks_)["best_epoch"]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from functools import partial
@@ -19,11 +20,13 @@ from sklearn.utils._param_validation import Interval, StrOptions
 from sklearn.utils.validation import check_is_fitted
 
 from .batches import PREDICT_ROWS, Batches, SequenceDataset, TailSplit
+from .linear import FEWEST_ROWS, fit_linear_path, steps_to_read
 from .module import POOLINGS, SKIPS, StackedLSTM, per_layer
 from .net import (
     FUSED,
     LOSSES,
     OPTIMIZERS,
+    DivergedError,
     StackedLSTMNet,
     resolve_device,
     training_callbacks,
@@ -31,6 +34,8 @@ from .net import (
 from .sequences import Sequences, as_sequences, mean_and_scale
 from .targets import as_targets, drop_unused, mean_and_scale_of_labels, mean_score
 
+REHEARSAL = 0.3
+REHEARSAL_TAIL = 0.2
 PRECISIONS = {"float32": torch.float32, "float64": torch.float64}
 
 
@@ -74,6 +79,14 @@ class StackedLSTMRegressor(RegressorMixin, BaseEstimator):
     head_units : sequence of int, default=()
         Sizes of hidden Dense layers (ReLU) between the top LSTM layer and the linear
         output.
+
+    linear_steps : int, "auto" or None, default="auto"
+        Last steps that a linear path leads from to the output, beside the stack: ridge
+        regression, to which the stack learns what to add. It goes on where a series leaves
+        the range it had in training, as LSTM layers cannot. "auto" takes all steps, as far
+        as they are at most 512 numbers (with `return_sequences` each step alone), or no
+        path where a short training of the stack alone on the first 80 % of the data
+        predicts the rest better than the path alone. `None` is no path.
 
     return_sequences : bool, default=False
         Whether there is a target at each time step (many-to-many) instead of one a
@@ -243,6 +256,7 @@ class StackedLSTMRegressor(RegressorMixin, BaseEstimator):
         "skip": [StrOptions({skip for skip in SKIPS if skip}), None],
         "pooling": [StrOptions(set(POOLINGS))],
         "head_units": ["array-like"],
+        "linear_steps": [Interval(Integral, 1, None, closed="left"), StrOptions({"auto"}), None],
         "return_sequences": ["boolean"],
         "n_timesteps": [Interval(Integral, 1, None, closed="left"), None],
         "standardize": ["boolean"],
@@ -277,6 +291,7 @@ class StackedLSTMRegressor(RegressorMixin, BaseEstimator):
         skip: str | None = "auto",
         pooling: str = "last",
         head_units: Sequence[int] = (),
+        linear_steps: int | str | None = "auto",
         return_sequences: bool = False,
         n_timesteps: int | None = None,
         standardize: bool = True,
@@ -307,6 +322,7 @@ class StackedLSTMRegressor(RegressorMixin, BaseEstimator):
         self.skip = skip
         self.pooling = pooling
         self.head_units = head_units
+        self.linear_steps = linear_steps
         self.return_sequences = return_sequences
         self.n_timesteps = n_timesteps
         self.standardize = standardize
@@ -371,12 +387,15 @@ class StackedLSTMRegressor(RegressorMixin, BaseEstimator):
         start = getattr(self, "net_", None) if self.warm_start else None
         with _unchanged_on_error(self):
             data = self._check_fit_input(X, y, sample_weight, reset=start is None)
+            seed = self._draw_seed() if start is None else start.seed
             net = self._build_net(
                 data,
-                start,
+                seed,
+                linear_steps=self._resolve_linear_steps(data, start, seed),
                 max_epochs=self._resolve_max_epochs(len(data)),
                 lr_schedule=self.lr_schedule,
                 early_stopping=self.early_stopping,
+                callbacks=self._copy_callbacks(),
             )
             self._initialize(net, data, start)
             self.net_ = net.partial_fit(data)
@@ -416,7 +435,12 @@ class StackedLSTMRegressor(RegressorMixin, BaseEstimator):
         with _unchanged_on_error(self):
             data = self._check_fit_input(X, y, sample_weight, reset=start is None)
             net = self._build_net(
-                data, start, max_epochs=1, lr_schedule="constant", early_stopping=False
+                data,
+                self._draw_seed() if start is None else start.seed,
+                linear_steps=self._known_linear_steps(start) or 0,
+                max_epochs=1,
+                lr_schedule="constant",
+                callbacks=self._copy_callbacks(),
             )
             self._initialize(net, data, start)
             if start is not None:
@@ -557,17 +581,19 @@ class StackedLSTMRegressor(RegressorMixin, BaseEstimator):
     def _build_net(
         self,
         data: SequenceDataset,
-        start: StackedLSTMNet | None,
+        seed: int,
         *,
+        linear_steps: int,
         max_epochs: int,
         lr_schedule: str,
-        early_stopping: bool,
+        early_stopping: bool = False,
+        callbacks: Sequence[Any] = (),
     ) -> StackedLSTMNet:
         """Make the skorch net of one fit."""
         optimizer = self._resolve_optimizer()
         fused = {"optimizer__fused": True} if optimizer in FUSED else {}
         quantiles = self._resolve_quantiles()
-        callbacks = training_callbacks(
+        own_callbacks = training_callbacks(
             lr_schedule=lr_schedule,
             clip_norm=self.clip_norm,
             monitor="valid_loss" if early_stopping else "train_loss",
@@ -587,6 +613,7 @@ class StackedLSTMRegressor(RegressorMixin, BaseEstimator):
             module__pooling=self.pooling,
             module__head_units=self.head_units,
             module__return_sequences=self.return_sequences,
+            module__linear_steps=linear_steps,
             module__n_quantiles=len(quantiles) if isinstance(quantiles, list) else None,
             module__standardize=self.standardize,
             module__dtype=PRECISIONS[self.precision],
@@ -604,10 +631,10 @@ class StackedLSTMRegressor(RegressorMixin, BaseEstimator):
             iterator_valid=Batches,
             iterator_valid__batch_size=PREDICT_ROWS,
             train_split=TailSplit(self.validation_fraction) if early_stopping else None,
-            callbacks=[*callbacks, *self._copy_callbacks()],
+            callbacks=[*own_callbacks, *callbacks],
             device=resolve_device(self.device),
             verbose=max(0, int(self.verbose) - 1),
-            seed=self._draw_seed() if start is None else start.seed,
+            seed=seed,
             **fused,
         )
 
@@ -649,6 +676,46 @@ class StackedLSTMRegressor(RegressorMixin, BaseEstimator):
             return min(60, max(10, 1000 * self._resolve_batch_size(n_samples) // n_samples))
         return self.max_epochs
 
+    def _known_linear_steps(self, start: StackedLSTMNet | None) -> int | None:
+        """Return the steps of the linear path, or `None` if the data are to decide."""
+        if not isinstance(self.linear_steps, str):
+            return self.linear_steps or 0
+        return None if start is None else start.get_params_for("module")["linear_steps"]
+
+    def _resolve_linear_steps(
+        self, data: SequenceDataset, start: StackedLSTMNet | None, seed: int
+    ) -> int:
+        known = self._known_linear_steps(start)
+        if known is not None:
+            return known
+        n_steps = steps_to_read(data)
+        return 0 if self._stack_leads(data, n_steps, seed) else n_steps
+
+    def _stack_leads(self, data: SequenceDataset, n_steps: int, seed: int) -> bool:
+        """Whether a short training of the stack alone beats the linear path alone on the tail."""
+        if n_steps == 0 or len(data) < FEWEST_ROWS:
+            return True
+        head, tail = data.split(len(data) - math.ceil(REHEARSAL_TAIL * len(data)))
+        n_epochs = math.ceil(REHEARSAL * self._resolve_max_epochs(len(data)))
+        path, stack = (
+            self._build_net(
+                head,
+                seed,
+                linear_steps=steps,
+                max_epochs=n_epochs,
+                lr_schedule=self.lr_schedule,
+            )
+            for steps in (n_steps, 0)
+        )
+        self._initialize(path, head, None)
+        path.silence_stack()
+        self._initialize(stack, head, None)
+        try:
+            stack.rehearse(head)
+        except DivergedError:
+            return False
+        return stack.mean_loss(tail) < path.mean_loss(tail)
+
     def _draw_seed(self) -> int:
         return int(check_random_state(self.random_state).randint(np.iinfo(np.int32).max))
 
@@ -660,11 +727,13 @@ class StackedLSTMRegressor(RegressorMixin, BaseEstimator):
         if start is not None:
             _check_goes_on(net, start)
             net.resume(start)
-        elif self.standardize:
+            return
+        if self.standardize:
             net.set_statistics(
                 mean_and_scale(data.X, data.sample_weight),
                 mean_and_scale_of_labels(data.y, data.sample_weight),
             )
+        fit_linear_path(net.module_, net.train_split(data)[0] if net.train_split else data)
 
 
 def _check_goes_on(net: StackedLSTMNet, start: StackedLSTMNet) -> None:

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -14,6 +15,7 @@ from sklearn.utils import gen_batches
 from sklearn.utils.validation import _check_feature_names, validate_data
 
 BLOCK_BYTES = 16 * 2**20
+FAR, MOST_PASSES = 10.0, 8
 LARGEST = float(np.finfo(np.float32).max)
 Indices = NDArray[np.intp]
 
@@ -225,7 +227,10 @@ def as_tables(arrays: list[NDArray[Any]], name: str) -> list[NDArray[Any]]:
 def mean_and_scale(
     values: Sequences, sample_weight: NDArray[np.float64] | None
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Mean and standard deviation of each feature, in one pass over blocks.
+    """Mean and standard deviation of each feature but for its outliers, block by block.
+
+    What is more than `FAR` standard deviations from the mean is left out, and the two are
+    taken again, until nothing is; a feature that is constant otherwise keeps all.
 
     Parameters
     ----------
@@ -240,14 +245,67 @@ def mean_and_scale(
     mean, scale : ndarray of shape (n_features,)
         The scale of a constant feature is 1.
     """
-    scaler = StandardScaler()
+    scaler, smallest, largest = StandardScaler(), np.inf, -np.inf
     for block in values.blocks():
-        part = values[block]
-        weight = None
-        if sample_weight is not None:
-            weight = np.repeat(sample_weight[block], part.lengths)
-        scaler.partial_fit(part.steps().astype(np.float64, copy=False), sample_weight=weight)
-    return scaler.mean_, scaler.scale_
+        steps, weight = _steps_and_weight(values[block], sample_weight, block)
+        scaler.partial_fit(steps, sample_weight=weight)
+        smallest = np.minimum(smallest, steps.min(axis=0))
+        largest = np.maximum(largest, steps.max(axis=0))
+    mean, scale = scaler.mean_, scaler.scale_
+    if (np.maximum(largest - mean, mean - smallest) <= FAR * scale).all():
+        return mean, scale
+    return _without_outliers(values, sample_weight, mean, scale)
+
+
+def _without_outliers(
+    values: Sequences,
+    sample_weight: NDArray[np.float64] | None,
+    mean: NDArray[np.float64],
+    scale: NDArray[np.float64],
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    n_kept: list[Any] = []
+    for _ in range(MOST_PASSES):
+        near = partial(_is_near, mean, FAR * scale)
+        scalers = scalers_of_known(values, sample_weight, near)
+        vary = np.array([scaler.var_[0] > 0 for scaler in scalers])
+        mean = np.where(vary, [scaler.mean_[0] for scaler in scalers], mean)
+        scale = np.where(vary, [scaler.scale_[0] for scaler in scalers], scale)
+        n_kept, n_before = [scaler.n_samples_seen_ for scaler in scalers], n_kept
+        if n_kept == n_before:
+            break
+    return mean, scale
+
+
+def _is_near(
+    mean: NDArray[np.float64], distance: NDArray[np.float64], steps: NDArray[np.float64]
+) -> NDArray[np.bool_]:
+    return np.abs(steps - mean) <= distance
+
+
+def scalers_of_known(
+    values: Sequences,
+    sample_weight: NDArray[np.float64] | None,
+    known: Callable[[NDArray[np.float64]], NDArray[np.bool_]],
+) -> list[StandardScaler]:
+    """Fit a scaler to each feature, over the values for which `known` is true.
+
+    A scaler a feature, as one for all would lose its count in a block where none is known.
+    """
+    scalers = [StandardScaler() for _ in range(values.n_features)]
+    for block in values.blocks():
+        steps, weight = _steps_and_weight(values[block], sample_weight, block)
+        for scaler, column, kept in zip(scalers, steps.T, known(steps).T, strict=True):
+            if kept.any():
+                at_kept = None if weight is None else weight[kept]
+                scaler.partial_fit(column[kept, np.newaxis], sample_weight=at_kept)
+    return scalers
+
+
+def _steps_and_weight(
+    part: Sequences, sample_weight: NDArray[np.float64] | None, block: slice
+) -> tuple[NDArray[np.float64], NDArray[np.float64] | None]:
+    steps = part.steps().astype(np.float64, copy=False)
+    return steps, None if sample_weight is None else np.repeat(sample_weight[block], part.lengths)
 
 
 def check_finite(values: NDArray[Any], name: str) -> None:

@@ -8,7 +8,6 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from sklearn.preprocessing import StandardScaler
 from sklearn.utils import check_array, check_consistent_length
 from sklearn.utils.validation import _check_sample_weight
 
@@ -22,6 +21,7 @@ from .sequences import (
     n_dims,
     naming,
     ranges,
+    scalers_of_known,
 )
 
 
@@ -167,25 +167,14 @@ def drop_unused(
 def mean_and_scale_of_labels(
     y: Sequences, sample_weight: NDArray[np.float64] | None
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Mean and standard deviation of each output over its labels, as `mean_and_scale`.
-
-    A scaler an output, as one for all would lose its count in a block without a label.
+    """Mean and standard deviation of each output over its labels.
 
     Raises
     ------
     ValueError
         If an output has no label.
     """
-    scalers = [StandardScaler() for _ in range(y.n_features)]
-    for block in y.blocks():
-        part = y[block]
-        steps = part.steps().astype(np.float64, copy=False)
-        weight = None if sample_weight is None else np.repeat(sample_weight[block], part.lengths)
-        for scaler, labels in zip(scalers, steps.T, strict=True):
-            known = ~np.isnan(labels)
-            if known.any():
-                at_known = None if weight is None else weight[known]
-                scaler.partial_fit(labels[known, np.newaxis], sample_weight=at_known)
+    scalers = scalers_of_known(y, sample_weight, lambda labels: ~np.isnan(labels))
     for output, scaler in enumerate(scalers):
         if not hasattr(scaler, "mean_"):
             raise ValueError(f"y has no label for output {output}.")

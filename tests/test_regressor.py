@@ -22,7 +22,14 @@ from sklstm.sequences import Sequences
 
 def small(**params):
     return StackedLSTMRegressor(
-        **{"n_layers": 2, "units": 8, "max_epochs": 3, "random_state": 0, **params}
+        **{
+            "n_layers": 2,
+            "units": 8,
+            "linear_steps": None,
+            "max_epochs": 3,
+            "random_state": 0,
+            **params,
+        }
     )
 
 

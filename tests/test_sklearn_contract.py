@@ -28,7 +28,14 @@ CONFIGURATIONS = [
     {"early_stopping": True, "pooling": "concat"},
 ]
 # One batch an epoch: many epochs, at a high rate, for the R2 that check_regressors_train asks.
-DOUBLE = {"units": 16, "lr": 0.2, "max_epochs": 40, "precision": "float64", "batch_size": 256}
+DOUBLE = {
+    "units": 16,
+    "linear_steps": None,
+    "lr": 0.2,
+    "max_epochs": 40,
+    "precision": "float64",
+    "batch_size": 256,
+}
 ROUNDING = {
     "check_sample_weight_equivalence_on_dense_data": (
         "repeated rows fall into other mini-batches and float32 sums round differently "
@@ -46,6 +53,7 @@ OTHER_VALUES = {
     "n_layers": 3,
     "units": (8, 4, 2),
     "dropout": [0.1, 0.0, 0.2],
+    "linear_steps": 2,
     "bidirectional": True,
     "skip": None,
     "pooling": "max",

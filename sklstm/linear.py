@@ -1,0 +1,82 @@
+"""The linear path of a module: how many steps it reads, and its weights by ridge regression."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from sklearn.linear_model import RidgeCV
+from threadpoolctl import threadpool_limits
+
+from .batches import PREDICT_ROWS, Batches, SequenceDataset
+from .layers import LinearPath
+from .module import StackedLSTM
+
+MOST_COLUMNS = 512
+MOST_NUMBERS = 2**21
+FEWEST_ROWS = 8
+SMALLEST_SCALE = 1e-3
+ALPHAS = np.logspace(-4, 2, 13)
+Array = NDArray[np.float64]
+
+
+def steps_to_read(data: SequenceDataset) -> int:
+    """Return the steps of the longest sequence, or as many last ones as there is room for.
+
+    With a target at each step, only that step.
+    """
+    n_steps = 1 if data.has_steps else int(data.X.lengths.max())
+    return min(n_steps, MOST_COLUMNS // data.X.n_features)
+
+
+def fit_linear_path(module: StackedLSTM, data: SequenceDataset) -> None:
+    """Set the linear path of a module, where it has one, by ridge regression.
+
+    The penalty of each output is chosen by leaving out one row at a time, and so is the
+    scale of what is left to the stack. An evenly spaced part of many samples is enough.
+    With fewer than `FEWEST_ROWS` rows the path stays at zero.
+    """
+    linear = module.linear
+    if linear is None:
+        return
+    windows, targets, weight = _rows(module, linear, _evenly_spaced(data, linear.weight.shape[1]))
+    if len(windows) < FEWEST_ROWS:
+        return
+    spread = float(windows.var(axis=0).mean()) or 1.0
+    ridge = RidgeCV(ALPHAS * len(windows) * spread, alpha_per_target=True)
+    with threadpool_limits(1, user_api="blas"):
+        ridge.fit(windows, targets, sample_weight=weight)
+    left = np.sqrt(-np.atleast_1d(ridge.best_score_)).clip(SMALLEST_SCALE, 1)
+    for buffer, values in (
+        (linear.weight, np.atleast_2d(ridge.coef_)),
+        (linear.bias, np.atleast_1d(ridge.intercept_)),
+        (linear.residual_scale, left),
+    ):
+        buffer.copy_(torch.from_numpy(values))
+
+
+def _evenly_spaced(data: SequenceDataset, n_columns: int) -> SequenceDataset:
+    n_rows = int(data.X.lengths.sum()) if data.has_steps else len(data)
+    return data.part(slice(None, None, math.ceil(n_rows * n_columns / MOST_NUMBERS)))
+
+
+@torch.no_grad()
+def _rows(
+    module: StackedLSTM, linear: LinearPath, data: SequenceDataset
+) -> tuple[Array, Array, Array]:
+    """Collect what the path reads, scaled targets and weights, a row a labelled target."""
+    parts = []
+    for inputs, y in Batches(data, PREDICT_ROWS):
+        x = module.scale_inputs(inputs["x"].to(linear.weight.device))
+        windows = linear.windows(x, inputs.get("lengths"), data.has_steps)
+        weight = inputs.get("label_weight", torch.ones(len(x), dtype=torch.float64))
+        targets = module.scale(y.to(x.device))
+        if data.has_steps:
+            weight = weight.unsqueeze(1).expand(targets.shape[:2])
+        labelled = ~targets.isnan().any(dim=-1)
+        part = windows[labelled], targets[labelled], weight[labelled.cpu()]
+        parts.append([values.cpu().double().numpy() for values in part])
+    features, labels, weights = (np.concatenate(part) for part in zip(*parts, strict=True))
+    return features, labels, weights / weights.mean()
