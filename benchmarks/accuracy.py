@@ -15,7 +15,7 @@ from __future__ import annotations
 import argparse
 import json
 import time
-from itertools import product
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -30,6 +30,7 @@ from sklstm import StackedLSTMRegressor
 OURS, PERSISTENCE = "sklstm", "persistence"
 RIVALS = ("ridge", "boosting", "skorch")
 Results = dict[tuple[str, str, int], dict[str, float]]
+Evaluate = Callable[[str, int, Task], dict[str, float]]
 
 
 def _rmse(y: Any, y_test: NDArray[np.float64]) -> float:
@@ -46,22 +47,23 @@ def fit_and_score(model: Any, task: Task) -> dict[str, float]:
 
 
 def evaluate(name: str, seed: int, task: Task) -> dict[str, float]:
-    """Do the same for a model of that name."""
+    """Do the same for a model of that name; persistence may not apply."""
     if name == PERSISTENCE:
-        return {"rmse": _rmse(task.persistence, task.y_test), "seconds": 0.0}
+        known = task.persistence is not None
+        return {"rmse": _rmse(task.persistence, task.y_test) if known else np.nan, "seconds": 0.0}
     model = StackedLSTMRegressor(random_state=seed) if name == OURS else PEERS[name](seed)
     return fit_and_score(model, task)
 
 
-def run(models: list[str], names: list[str], seeds: list[int], path: Path) -> Results:
-    """Evaluate every model on every set with every seed, but for what the file holds."""
+def run(models: list[str], jobs: list[tuple[str, int]], path: Path, evaluate: Evaluate) -> Results:
+    """Evaluate every model on every set and seed, but for what the file holds."""
     lines = path.read_text().splitlines() if path.exists() else []
     results = {tuple(key): result for key, result in map(json.loads, lines)}
-    for seed, name in product(seeds, names):
+    for name, seed in jobs:
         task = SETS[name](seed)
         for model in models:
             key = (name, model, seed)
-            if key not in results and (model != PERSISTENCE or task.persistence is not None):
+            if key not in results:
                 results[key] = evaluate(model, seed, task)
                 with path.open("a") as file:
                     file.write(json.dumps([key, results[key]]) + "\n")
@@ -105,7 +107,8 @@ def main() -> None:
     parser.add_argument("--results", type=Path, default=Path("accuracy.jsonl"))
     arguments = parser.parse_args()
     torch.set_num_threads(1)
-    results = run(arguments.models, arguments.sets, arguments.seeds, arguments.results)
+    jobs = [(name, seed) for seed in arguments.seeds for name in arguments.sets]
+    results = run(arguments.models, jobs, arguments.results, evaluate)
     if {OURS, *RIVALS} <= set(arguments.models):
         print_errors(results, arguments.models, arguments.sets)
         timed = [model for model in arguments.models if model != PERSISTENCE]

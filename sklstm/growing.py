@@ -55,7 +55,7 @@ class Growing(BaseEstimator):
             yield Stage(finished, model.n_parameters_, seconds, model.n_iter_ - n_before)
             if place == 0:
                 n_epochs = math.ceil(model.net_.max_epochs / FEWER)
-                model.set_params(max_epochs=n_epochs, lr=model.lr / SLOWER)
+                model.set_params(max_epochs=n_epochs, lr=model.net_.lr / SLOWER)
             n_before = model.n_iter_
 
 

@@ -6,8 +6,8 @@ import copy
 import math
 import threading
 import warnings
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager, nullcontext
 from typing import Any
 
 import numpy as np
@@ -58,12 +58,13 @@ OPTIMIZERS: dict[str, type[torch.optim.Optimizer]] = {
     "rmsprop": torch.optim.RMSprop,
 }
 Statistics = tuple[NDArray[np.float64], NDArray[np.float64]]
+START, FLOOR, MEMORY = 25, 0.3, 0.2
 _RNG_LOCK = threading.RLock()
 FUSED = (torch.optim.Adam, torch.optim.AdamW, torch.optim.SGD)
 
 
 class OneCycle(Callback):
-    """Learning rate of one cycle: up to `lr` over the first 30 % of the steps, then to 0.
+    """Learning rate of one cycle: up to `lr` over the first 30 % of the steps, then to `FLOOR`.
 
     A single step is taken at `lr`.
 
@@ -78,7 +79,12 @@ class OneCycle(Callback):
         n_steps = net.max_epochs * math.ceil(len(dataset_train) / net.batch_size)
         if self.schedule_ is None and n_steps > 1:
             self.schedule_ = OneCycleLR(
-                net.optimizer_, max_lr=net.lr, total_steps=n_steps, cycle_momentum=False
+                net.optimizer_,
+                max_lr=net.lr,
+                total_steps=n_steps,
+                cycle_momentum=False,
+                div_factor=START,
+                final_div_factor=1 / (START * FLOOR),
             )
 
     def on_batch_end(self, net: Any, training: bool = False, **kwargs: Any) -> None:
@@ -88,6 +94,35 @@ class OneCycle(Callback):
 
     def on_train_end(self, net: Any, **kwargs: Any) -> None:
         self.schedule_ = None
+
+
+class Average(Callback):
+    """Exponential average of the weights, over some `MEMORY` of all steps.
+
+    B. T. Polyak and A. B. Juditsky, "Acceleration of stochastic approximation by averaging",
+    SIAM Journal on Control and Optimization 30(4), 1992.
+    """
+
+    def initialize(self) -> Average:
+        self.weights_: list[Tensor] = []
+        return self
+
+    def on_train_begin(self, net: Any, **kwargs: Any) -> None:
+        self.weights_ = _copies(net.module_.parameters())
+        self.n_steps_ = 0
+
+    def on_epoch_begin(self, net: Any, dataset_train: Any = None, **kwargs: Any) -> None:
+        self.memory_ = MEMORY * net.max_epochs * math.ceil(len(dataset_train) / net.batch_size)
+
+    @torch.no_grad()
+    def on_batch_end(self, net: Any, training: bool = False, **kwargs: Any) -> None:
+        if training:
+            self.n_steps_ += 1
+            part = max(1 / max(1.0, self.memory_), 9 / (10 + self.n_steps_))
+            torch._foreach_lerp_(self.weights_, list(net.module_.parameters()), part)
+
+    def on_train_end(self, net: Any, **kwargs: Any) -> None:
+        self.initialize()
 
 
 class BestEpoch(Callback):
@@ -124,7 +159,7 @@ class BestEpoch(Callback):
         self.initialize()
         self.last_epoch_ = len(net.history)
         if net.history:
-            self.weights_ = _copy_weights(net)
+            self.weights_ = _copies(net.weights_to_keep())
 
     def on_epoch_begin(self, net: Any, **kwargs: Any) -> None:
         if self.n_misses_ == self.patience:
@@ -139,19 +174,16 @@ class BestEpoch(Callback):
         self.last_epoch_, loss = row["epoch"], row[self.monitor]
         self.n_misses_ = 0 if loss < self.best_loss_ - self.tol else self.n_misses_ + 1
         if loss < self.best_loss_:
-            best = loss, row["epoch"], _copy_weights(net)
+            best = loss, row["epoch"], _copies(net.weights_to_keep())
             self.best_loss_, self.best_epoch_, self.weights_ = best
 
     def on_train_end(self, net: Any, **kwargs: Any) -> None:
-        if self.restore_ and self.weights_:
-            with torch.no_grad():
-                for parameter, best in zip(net.module_.parameters(), self.weights_, strict=True):
-                    parameter.copy_(best)
+        net.set_weights(self.weights_ if self.restore_ and self.weights_ else net.weights_to_keep())
         self.weights_ = []
 
 
-def _copy_weights(net: Any) -> list[Tensor]:
-    return [weights.detach().clone() for weights in net.module_.parameters()]
+def _copies(weights: Iterable[Tensor]) -> list[Tensor]:
+    return [tensor.detach().clone() for tensor in weights]
 
 
 class Progress(Callback):
@@ -196,7 +228,10 @@ def training_callbacks(
         callbacks.append(("lr_schedule", OneCycle()))
     if progress:
         callbacks.append(("progress", Progress()))
-    return [*callbacks, ("best_epoch", BestEpoch(monitor, patience, tol))]
+    callbacks.append(("best_epoch", BestEpoch(monitor, patience, tol)))
+    if lr_schedule == "one_cycle":
+        callbacks.append(("average", Average()))
+    return callbacks
 
 
 def resolve_device(device: str) -> str:
@@ -297,20 +332,47 @@ class StackedLSTMNet(NeuralNetRegressor):
         with own_rng(self.device):
             self.notify("on_train_begin", X=data, y=None)
             NeuralNetRegressor.fit_loop(self, data)
+            self.set_weights(self.weights_to_keep())
 
     @torch.no_grad()
     def mean_loss(self, data: Any) -> float:
         """Mean loss over the samples, in standardized units."""
         self.module_.eval()
-        losses = []
+        loss = 0.0
         for inputs, y in self.get_iterator(data, training=False):
-            loss = self.get_loss(self.infer(inputs), y, X=inputs)
-            losses.append(float(loss) * len(y))
-        return sum(losses) / len(data)
+            loss += float(self.get_loss(self.infer(inputs), y, X=inputs)) * len(y)
+        return loss / len(data)
 
     def silence_stack(self) -> None:
         """Leave all to the linear path."""
         self.module_.linear.residual_scale.zero_()
+
+    def run_single_epoch(
+        self, iterator: Any, training: bool, prefix: str, step_fn: Any, **fit_params: Any
+    ) -> None:
+        with nullcontext() if training or iterator is None else self.kept_weights():
+            super().run_single_epoch(iterator, training, prefix, step_fn, **fit_params)
+
+    def weights_to_keep(self) -> list[Tensor]:
+        """Return the average of the weights, if there is one, or else the weights."""
+        average = dict(self.callbacks_).get("average")
+        return getattr(average, "weights_", None) or list(self.module_.parameters())
+
+    @torch.no_grad()
+    def set_weights(self, weights: list[Tensor]) -> None:
+        """Copy weights into the module."""
+        for parameter, values in zip(self.module_.parameters(), weights, strict=True):
+            parameter.copy_(values)
+
+    @contextmanager
+    def kept_weights(self) -> Iterator[None]:
+        """Predict with the weights to keep rather than with those in training."""
+        in_training = _copies(self.module_.parameters())
+        self.set_weights(self.weights_to_keep())
+        try:
+            yield
+        finally:
+            self.set_weights(in_training)
 
     @property
     def best_epoch(self) -> BestEpoch:

@@ -34,8 +34,9 @@ from .net import (
 from .sequences import Sequences, as_sequences, mean_and_scale
 from .targets import as_targets, drop_unused, mean_and_scale_of_labels, mean_score
 
-REHEARSAL = 0.3
-REHEARSAL_TAIL = 0.2
+REHEARSAL, REHEARSAL_TAIL = 0.25, 0.2
+FEWEST_TO_REHEARSE = 200
+DECOUPLED_DECAY = 0.1
 PRECISIONS = {"float32": torch.float32, "float64": torch.float64}
 
 
@@ -71,7 +72,7 @@ class StackedLSTMRegressor(RegressorMixin, BaseEstimator):
         stacks of any depth trainable and lets them grow (see `warm_start`). "auto" is what
         did best by measurement: "residual".
 
-    pooling : {"last", "mean", "max", "concat"}, default="last"
+    pooling : {"last", "mean", "max", "concat"}, default="concat"
         How the top layer's outputs become one vector: the final one, their mean or
         maximum over the steps of the sequence, or these three one after another [4]_.
         Not used with `return_sequences`.
@@ -109,24 +110,27 @@ class StackedLSTMRegressor(RegressorMixin, BaseEstimator):
         order, give predictions a last axis with one column a quantile; the model sorts
         them, so they never cross [6]_.
 
-    lr : float, default=0.01
-        Learning rate; the highest one of the cycle with `lr_schedule="one_cycle"`.
+    lr : float or "auto", default="auto"
+        Learning rate; the highest one of the cycle with `lr_schedule="one_cycle"`. "auto"
+        is 0.01 for 4,000 samples and more, and in `partial_fit`; for fewer, which make fewer
+        steps, it is higher, by the root of 4,000 over their number, up to 0.03.
 
     batch_size : int or "auto", default="auto"
-        Samples in a mini-batch. "auto" is a 32nd of the samples, at least 16 and at most
+        Samples in a mini-batch. "auto" is a 32nd of the samples, at least 32 and at most
         64.
 
     max_epochs : int or "auto", default="auto"
         Passes over the data; 0 builds the model without training it. "auto" makes about
-        1,000 steps, in at least 10 and at most 60 epochs: small data needs more passes.
+        1,700 steps, in at least 10 and at most 28 epochs: small data needs more passes.
 
     optimizer : {"adam", "adamw", "sgd", "rmsprop"} or torch.optim.Optimizer subclass, \
             default="adamw"
         Optimizer; a class must take `lr` and `weight_decay`. "adamw" is "adam" with
         decoupled weight decay.
 
-    weight_decay : float, default=0.0
-        Weight decay of the optimizer.
+    weight_decay : float or "auto", default="auto"
+        Weight decay of the optimizer. "auto" is 0.1 for "adamw", which decouples it from
+        the gradients, and 0 for any other.
 
     clip_norm : float or None, default=1.0
         Gradients with a larger Euclidean norm than this are scaled down to it. `None`
@@ -134,7 +138,8 @@ class StackedLSTMRegressor(RegressorMixin, BaseEstimator):
 
     lr_schedule : {"one_cycle", "constant"}, default="one_cycle"
         "one_cycle" raises the learning rate to `lr` over the first 30 % of the steps and
-        lowers it to 0 over the rest [3]_.
+        lowers it to a third over the rest [3]_; what is kept is an average of the weights
+        over the last of them [8]_.
 
     early_stopping : bool, default=False
         Whether to hold out the last part of the data, stop when the loss on it no longer
@@ -236,6 +241,8 @@ class StackedLSTMRegressor(RegressorMixin, BaseEstimator):
        curves without crossing", Econometrica 78(3), 2010.
     .. [7] Y. Wu et al., "Google's neural machine translation system", arXiv:1609.08144,
        2016.
+    .. [8] B. T. Polyak and A. B. Juditsky, "Acceleration of stochastic approximation by
+       averaging", SIAM Journal on Control and Optimization 30(4), 1992.
 
     Examples
     --------
@@ -262,11 +269,11 @@ class StackedLSTMRegressor(RegressorMixin, BaseEstimator):
         "standardize": ["boolean"],
         "loss": [StrOptions(set(LOSSES))],
         "quantile": [Interval(Real, 0, 1, closed="neither"), "array-like"],
-        "lr": [Interval(Real, 0, None, closed="neither")],
+        "lr": [Interval(Real, 0, None, closed="neither"), StrOptions({"auto"})],
         "batch_size": [Interval(Integral, 1, None, closed="left"), StrOptions({"auto"})],
         "max_epochs": [Interval(Integral, 0, None, closed="left"), StrOptions({"auto"})],
         "optimizer": [StrOptions(set(OPTIMIZERS)), callable],
-        "weight_decay": [Interval(Real, 0, None, closed="left")],
+        "weight_decay": [Interval(Real, 0, None, closed="left"), StrOptions({"auto"})],
         "clip_norm": [Interval(Real, 0, None, closed="neither"), None],
         "lr_schedule": [StrOptions({"one_cycle", "constant"})],
         "early_stopping": ["boolean"],
@@ -289,7 +296,7 @@ class StackedLSTMRegressor(RegressorMixin, BaseEstimator):
         *,
         bidirectional: bool = False,
         skip: str | None = "auto",
-        pooling: str = "last",
+        pooling: str = "concat",
         head_units: Sequence[int] = (),
         linear_steps: int | str | None = "auto",
         return_sequences: bool = False,
@@ -297,11 +304,11 @@ class StackedLSTMRegressor(RegressorMixin, BaseEstimator):
         standardize: bool = True,
         loss: str = "squared_error",
         quantile: float | Sequence[float] = 0.5,
-        lr: float = 0.01,
+        lr: float | str = "auto",
         batch_size: int | str = "auto",
         max_epochs: int | str = "auto",
         optimizer: str | type[torch.optim.Optimizer] = "adamw",
-        weight_decay: float = 0.0,
+        weight_decay: float | str = "auto",
         clip_norm: float | None = 1.0,
         lr_schedule: str = "one_cycle",
         early_stopping: bool = False,
@@ -393,9 +400,9 @@ class StackedLSTMRegressor(RegressorMixin, BaseEstimator):
                 seed,
                 linear_steps=self._resolve_linear_steps(data, start, seed),
                 max_epochs=self._resolve_max_epochs(len(data)),
+                lr=self._resolve_lr(len(data)),
                 lr_schedule=self.lr_schedule,
                 early_stopping=self.early_stopping,
-                callbacks=self._copy_callbacks(),
             )
             self._initialize(net, data, start)
             self.net_ = net.partial_fit(data)
@@ -439,8 +446,8 @@ class StackedLSTMRegressor(RegressorMixin, BaseEstimator):
                 self._draw_seed() if start is None else start.seed,
                 linear_steps=self._known_linear_steps(start) or 0,
                 max_epochs=1,
+                lr=self._resolve_lr(math.inf),
                 lr_schedule="constant",
-                callbacks=self._copy_callbacks(),
             )
             self._initialize(net, data, start)
             if start is not None:
@@ -585,15 +592,15 @@ class StackedLSTMRegressor(RegressorMixin, BaseEstimator):
         *,
         linear_steps: int,
         max_epochs: int,
+        lr: float,
         lr_schedule: str,
         early_stopping: bool = False,
-        callbacks: Sequence[Any] = (),
     ) -> StackedLSTMNet:
         """Make the skorch net of one fit."""
         optimizer = self._resolve_optimizer()
         fused = {"optimizer__fused": True} if optimizer in FUSED else {}
         quantiles = self._resolve_quantiles()
-        own_callbacks = training_callbacks(
+        callbacks = training_callbacks(
             lr_schedule=lr_schedule,
             clip_norm=self.clip_norm,
             monitor="valid_loss" if early_stopping else "train_loss",
@@ -621,8 +628,8 @@ class StackedLSTMRegressor(RegressorMixin, BaseEstimator):
             criterion__reduction="none",
             **({} if quantiles is None else {"criterion__quantiles": quantiles}),
             optimizer=optimizer,
-            optimizer__weight_decay=self.weight_decay,
-            lr=self.lr,
+            optimizer__weight_decay=self._resolve_weight_decay(optimizer),
+            lr=lr,
             max_epochs=max_epochs,
             batch_size=self._resolve_batch_size(len(data)),
             dataset=SequenceDataset,
@@ -631,7 +638,7 @@ class StackedLSTMRegressor(RegressorMixin, BaseEstimator):
             iterator_valid=Batches,
             iterator_valid__batch_size=PREDICT_ROWS,
             train_split=TailSplit(self.validation_fraction) if early_stopping else None,
-            callbacks=[*own_callbacks, *callbacks],
+            callbacks=[*callbacks, *self._copy_callbacks()],
             device=resolve_device(self.device),
             verbose=max(0, int(self.verbose) - 1),
             seed=seed,
@@ -645,6 +652,11 @@ class StackedLSTMRegressor(RegressorMixin, BaseEstimator):
         if missing:
             raise ValueError(f"optimizer={self.optimizer!r} does not take {sorted(missing)}.")
         return self.optimizer
+
+    def _resolve_weight_decay(self, optimizer: Any) -> float:
+        if isinstance(self.weight_decay, str):
+            return DECOUPLED_DECAY if optimizer is torch.optim.AdamW else 0.0
+        return self.weight_decay
 
     def _resolve_quantiles(self) -> float | list[float] | None:
         if self.loss != "quantile":
@@ -668,13 +680,18 @@ class StackedLSTMRegressor(RegressorMixin, BaseEstimator):
 
     def _resolve_batch_size(self, n_samples: int) -> int:
         if isinstance(self.batch_size, str):
-            return min(64, max(16, n_samples // 32))
+            return min(64, max(32, n_samples // 32))
         return self.batch_size
 
     def _resolve_max_epochs(self, n_samples: int) -> int:
         if isinstance(self.max_epochs, str):
-            return min(60, max(10, 1000 * self._resolve_batch_size(n_samples) // n_samples))
+            return min(28, max(10, 1700 * self._resolve_batch_size(n_samples) // n_samples))
         return self.max_epochs
+
+    def _resolve_lr(self, n_samples: float) -> float:
+        if isinstance(self.lr, str):
+            return 0.01 * min(3.0, max(1.0, math.sqrt(4000 / n_samples)))
+        return self.lr
 
     def _known_linear_steps(self, start: StackedLSTMNet | None) -> int | None:
         """Return the steps of the linear path, or `None` if the data are to decide."""
@@ -689,20 +706,24 @@ class StackedLSTMRegressor(RegressorMixin, BaseEstimator):
         if known is not None:
             return known
         n_steps = steps_to_read(data)
+        if n_steps == 0 or len(data) < FEWEST_ROWS:
+            return 0
+        if len(data) < FEWEST_TO_REHEARSE:
+            return n_steps
         return 0 if self._stack_leads(data, n_steps, seed) else n_steps
 
     def _stack_leads(self, data: SequenceDataset, n_steps: int, seed: int) -> bool:
         """Whether a short training of the stack alone beats the linear path alone on the tail."""
-        if n_steps == 0 or len(data) < FEWEST_ROWS:
-            return True
         head, tail = data.split(len(data) - math.ceil(REHEARSAL_TAIL * len(data)))
         n_epochs = math.ceil(REHEARSAL * self._resolve_max_epochs(len(data)))
+        rehearsing = clone(self).set_params(quantile=0.5, callbacks=None, verbose=0)
         path, stack = (
-            self._build_net(
+            rehearsing._build_net(
                 head,
                 seed,
                 linear_steps=steps,
                 max_epochs=n_epochs,
+                lr=self._resolve_lr(len(data)),
                 lr_schedule=self.lr_schedule,
             )
             for steps in (n_steps, 0)

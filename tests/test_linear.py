@@ -1,0 +1,290 @@
+"""The linear path: what it reads, what it learns, when it is there."""
+
+import numpy as np
+import pytest
+import torch
+from sklearn.linear_model import RidgeCV
+from skorch.callbacks import Callback
+
+from sklstm import StackedLSTM, StackedLSTMRegressor
+from sklstm.net import StackedLSTMNet
+
+
+def small(**params):
+    return StackedLSTMRegressor(
+        **{"n_layers": 2, "units": 8, "max_epochs": 3, "random_state": 0, **params}
+    )
+
+
+def walk(n_samples, seed=0, level=0.0):
+    """Windows of 6 steps of a random walk, and the step that follows."""
+    steps = np.random.default_rng(seed).normal(size=n_samples + 6)
+    series = level + np.cumsum(steps)
+    windows = np.lib.stride_tricks.sliding_window_view(series, 6)
+    return windows[:-1, :, np.newaxis], series[6:]
+
+
+def bent(n_samples, seed=0):
+    """A target without any linear part."""
+    X = np.random.default_rng(seed).normal(size=(n_samples, 4, 2))
+    return X, np.abs(X[:, -1, 0]) + np.abs(X[:, -1, 1])
+
+
+def steps_read(model):
+    return 0 if model.module_.linear is None else model.module_.linear.n_steps
+
+
+@pytest.mark.parametrize("n_steps", [1, 3, 6])
+def test_untrained_path_is_ridge_regression_on_the_last_steps(n_steps):
+    X, y = walk(300)
+    model = small(linear_steps=n_steps, max_epochs=0, precision="float64").fit(X, y)
+    model.module_.linear.residual_scale.zero_()
+    mean, scale = X.mean(), X.std()
+    windows = ((X - mean) / scale)[:, -n_steps:, 0]
+    alphas = np.logspace(-4, 2, 13) * 300 * windows.var(axis=0).mean()
+    expected = RidgeCV(alphas).fit(windows, (y - y.mean()) / y.std()).predict(windows)
+    np.testing.assert_allclose(model.predict(X), y.mean() + y.std() * expected, rtol=1e-9)
+
+
+def test_a_series_that_leaves_its_range_is_followed():
+    X, y = walk(400)
+    X_far, y_far = walk(100, seed=1, level=np.abs(y).max() + 5 * y.std())
+    error = {
+        steps: np.abs(small(linear_steps=steps).fit(X, y).predict(X_far) - y_far).mean()
+        for steps in (6, None)
+    }
+    assert error[6] < 2
+    assert error[None] > 20
+
+
+def test_stack_learns_what_the_path_leaves():
+    X, y = bent(400)
+    y = y + 3 * X[:, 0, 0]
+    path, both = (small(linear_steps=4, max_epochs=n, lr=0.03).fit(X, y) for n in (0, 40))
+    path.module_.linear.residual_scale.zero_()
+    assert path.score(X, y) < 0.95
+    assert both.score(X, y) > 0.98
+
+
+def test_auto_takes_the_path_where_it_leads():
+    assert steps_read(small().fit(*walk(400))) == 6
+
+
+def test_auto_leaves_the_path_out_where_the_stack_leads():
+    assert steps_read(small(max_epochs=40, lr=0.03).fit(*bent(400))) == 0
+
+
+def test_auto_reads_as_many_steps_as_there_is_room_for():
+    X = np.cumsum(np.random.default_rng(0).normal(size=(40, 30, 40)), axis=1)
+    assert steps_read(small(max_epochs=1).fit(X, X[:, -1, 0])) == 512 // 40
+
+
+def test_auto_reads_each_step_alone_for_a_target_at_each_step():
+    X = np.cumsum(np.random.default_rng(0).normal(size=(40, 30, 2)), axis=1)
+    model = small(max_epochs=1, return_sequences=True).fit(X, X[:, :, 0])
+    assert steps_read(model) == 1
+
+
+@pytest.mark.parametrize("n_samples", [1, 2, 7])
+def test_too_few_samples_have_no_path(n_samples):
+    X, y = walk(n_samples)
+    assert steps_read(small().fit(X, y)) == 0
+    explicit = small(linear_steps=2).fit(X, y)
+    assert not explicit.module_.linear.weight.any()
+
+
+def test_more_features_than_there_is_room_for_have_no_path():
+    X = np.random.default_rng(0).normal(size=(20, 2, 600))
+    assert steps_read(small(max_epochs=1).fit(X, X[:, -1, 0])) == 0
+
+
+def test_sequences_shorter_than_the_path_start_with_zeros():
+    rng = np.random.default_rng(0)
+    X = [rng.normal(size=(n, 2)) for n in rng.integers(1, 9, size=60)]
+    y = np.array([x[-1, 0] for x in X])
+    model = small(linear_steps=5).fit(X, y)
+    lengths = torch.tensor([2, 7])
+    x = torch.arange(28.0).reshape(2, 7, 2) / 10
+    windows = model.module_.linear.windows(x, lengths, at_each_step=False)
+    assert windows[0].tolist() == [0.0] * 6 + x[0, :2].flatten().tolist()
+    assert windows[1].tolist() == x[1, 2:].flatten().tolist()
+
+
+def test_at_each_step_the_path_reads_the_steps_up_to_it():
+    x = torch.randn(3, 5, 2)
+    linear = StackedLSTM(2, linear_steps=3).linear
+    windows = linear.windows(x, None, at_each_step=True)
+    for step in range(5):
+        alone = linear.windows(x[:, : step + 1], None, at_each_step=False)
+        assert torch.equal(windows[:, step], alone)
+
+
+def test_a_path_of_zeros_leaves_the_stack_alone():
+    torch.manual_seed(0)
+    alone = StackedLSTM(2, 3, units=4)
+    beside = StackedLSTM(2, 3, units=4, linear_steps=2)
+    beside.load_state_dict(alone.state_dict(), strict=False)
+    x = torch.randn(4, 5, 2)
+    assert torch.equal(alone(x), beside(x))
+
+
+def test_without_a_path_the_module_knows_nothing_of_it():
+    model = small(linear_steps=None).fit(*walk(50))
+    assert model.module_.linear is None
+    assert not [name for name in model.module_.state_dict() if "linear" in name]
+
+
+def test_predictions_do_not_depend_on_batch():
+    X, y = walk(300)
+    model = small(linear_steps=6).fit(X, y)
+    assert np.array_equal(model.predict(X)[:7], [model.predict(x[np.newaxis])[0] for x in X[:7]])
+
+
+def test_padding_changes_no_bit():
+    rng = np.random.default_rng(0)
+    X = [rng.normal(size=(n, 2)) for n in rng.integers(1, 9, size=60)]
+    padded = np.full((60, 8, 2), np.nan)
+    for row, x in zip(padded, X, strict=True):
+        row[: len(x)] = x
+    y = np.array([x[-1, 0] for x in X])
+    model = small(linear_steps=5)
+    assert np.array_equal(model.fit(X, y).predict(X), model.fit(padded, y).predict(padded))
+
+
+def test_quantiles_lie_around_the_path():
+    X, y = walk(400)
+    model = small(loss="quantile", quantile=(0.1, 0.5, 0.9), max_epochs=20, lr=0.03)
+    low, middle, high = model.fit(X, y).predict(X).T
+    assert steps_read(model) == 6
+    assert (low <= middle).all()
+    assert (middle <= high).all()
+    assert np.mean((low <= y) & (y <= high)) == pytest.approx(0.8, abs=0.07)
+
+
+def test_targets_at_each_step_may_be_missing():
+    X = np.cumsum(np.random.default_rng(0).normal(size=(60, 9, 2)), axis=1)
+    y = X.sum(axis=2)
+    y[::3, ::2] = np.nan
+    model = small(return_sequences=True, linear_steps=2, max_epochs=0).fit(X, y)
+    model.module_.linear.residual_scale.zero_()
+    assert model.score(X, y) > 0.99
+
+
+def test_samples_of_weight_zero_are_not_read():
+    X, y = walk(100)
+    weight = np.arange(100) % 3
+    wild = np.where(weight == 0, 1e6, y)
+    kept = small(linear_steps=6).fit(X[weight > 0], y[weight > 0], weight[weight > 0])
+    assert np.array_equal(small(linear_steps=6).fit(X, wild, weight).predict(X), kept.predict(X))
+
+
+def test_weights_weigh_in_the_path():
+    X = np.linspace(-1, 1, 200)[:, np.newaxis, np.newaxis]
+    y = np.where(X[:, 0, 0] > 0, 5 * X[:, 0, 0], 0)
+    model = small(linear_steps=1, max_epochs=0)
+    slopes = [
+        float(model.fit(X, y, weight).module_.linear.weight) / y.std()
+        for weight in (None, np.where(X[:, 0, 0] > 0, 1, 1e-3))
+    ]
+    assert slopes[1] > slopes[0]
+
+
+def test_early_stopping_keeps_the_tail_from_the_path():
+    X, y = walk(100)
+    changed = np.concatenate([y[:80], y[:60:-1][:20]])
+    paths = [
+        small(linear_steps=6, early_stopping=True, validation_fraction=0.2, standardize=False)
+        .fit(X, targets)
+        .module_.linear.weight
+        for targets in (y, changed)
+    ]
+    assert torch.equal(*paths)
+
+
+def test_warm_start_keeps_the_path():
+    X, y = walk(300)
+    model = small(warm_start=True).fit(X, y)
+    path = model.module_.linear.weight.clone()
+    model.set_params(n_layers=3, max_epochs=0)
+    before = model.predict(X)
+    assert np.array_equal(model.fit(*bent_like(X)).predict(X), before)
+    assert torch.equal(model.module_.linear.weight, path)
+
+
+def bent_like(X):
+    return X, np.abs(X[:, -1, 0])
+
+
+def test_warm_start_refuses_another_path():
+    X, y = walk(100)
+    model = small(warm_start=True, linear_steps=6).fit(X, y)
+    with pytest.raises(ValueError, match=r"linear_steps=3.*fitted with linear_steps=6"):
+        model.set_params(linear_steps=3).fit(X, y)
+
+
+def test_partial_fit_has_a_path_only_where_it_is_asked_for():
+    X, y = walk(100)
+    assert steps_read(small().partial_fit(X, y)) == 0
+    model = small(linear_steps=6).partial_fit(X, y)
+    path = model.module_.linear.weight.clone()
+    assert torch.equal(model.partial_fit(*bent_like(X)).module_.linear.weight, path)
+
+
+@pytest.mark.parametrize("wrong", [0, -1, 1.5, "all"])
+def test_bad_linear_steps_are_named(wrong):
+    with pytest.raises(ValueError, match="linear_steps"):
+        small(linear_steps=wrong).fit(*walk(20))
+
+
+def test_a_path_needs_a_head():
+    with pytest.raises(ValueError, match="linear_steps=2.*n_outputs"):
+        StackedLSTM(2, None, linear_steps=2)
+
+
+def test_an_interrupted_rehearsal_interrupts_the_fit(monkeypatch):
+    X, y = walk(100)
+    model = small().fit(X, y)
+    fitted = model.net_
+
+    def interrupted(self, data):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(StackedLSTMNet, "rehearse", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        model.fit(X, y)
+    assert model.net_ is fitted
+
+
+def test_a_stack_that_diverges_in_rehearsal_does_not_lead(monkeypatch):
+    steps = []
+
+    def train(self, *args, **kwargs):
+        steps.append(self.get_params_for("module")["linear_steps"])
+        return self
+
+    monkeypatch.setattr(StackedLSTMNet, "partial_fit", train)
+    X, y = bent(100)
+    small(lr=1e30, clip_norm=None, lr_schedule="constant").fit(X, y)
+    assert steps == [4]
+
+
+class CountEpochs(Callback):
+    def initialize(self):
+        self.n_epochs = 0
+        return self
+
+    def on_epoch_end(self, net, **kwargs):
+        self.n_epochs += 1
+
+
+def test_users_callbacks_and_the_progress_bar_see_nothing_of_the_rehearsal(capsys):
+    model = small(callbacks=[("count", CountEpochs())], verbose=1, max_epochs=4)
+    model.fit(*walk(100))
+    assert dict(model.net_.callbacks_)["count"].n_epochs == 4
+    assert "/2" not in capsys.readouterr().err
+
+
+def test_rehearsal_does_not_change_the_seed_of_training():
+    X, y = walk(100)
+    auto, explicit = small(), small(linear_steps=6)
+    assert np.array_equal(auto.fit(X, y).predict(X), explicit.fit(X, y).predict(X))
