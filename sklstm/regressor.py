@@ -36,7 +36,7 @@ from .targets import as_targets, drop_unused, mean_and_scale_of_labels, mean_sco
 
 REHEARSAL, REHEARSAL_TAIL = 0.25, 0.2
 FEWEST_TO_REHEARSE = 200
-DECOUPLED_DECAY = 0.1
+DECOUPLED_DECAY = 0.08
 PRECISIONS = {"float32": torch.float32, "float64": torch.float64}
 
 
@@ -129,7 +129,7 @@ class StackedLSTMRegressor(RegressorMixin, BaseEstimator):
         decoupled weight decay.
 
     weight_decay : float or "auto", default="auto"
-        Weight decay of the optimizer. "auto" is 0.1 for "adamw", which decouples it from
+        Weight decay of the optimizer. "auto" is 0.08 for "adamw", which decouples it from
         the gradients, and 0 for any other.
 
     clip_norm : float or None, default=1.0
