@@ -69,7 +69,7 @@ def _flat(X: NDArray[Any]) -> NDArray[Any]:
 
 
 def mean(seed: int) -> Any:
-    """Always the mean."""
+    """Predict the mean, always."""
     return DummyRegressor()
 
 

@@ -5,7 +5,6 @@ Each is drawn or cut by a seed. Real series are split in time, and neither part 
 
 from __future__ import annotations
 
-import gzip
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cache
@@ -126,7 +125,7 @@ def retail_year(seed: int) -> Task:
 
 
 def drift_day(seed: int) -> Task:
-    """A made level that wanders, with a daily cycle and noise: the next 24 steps from 48."""
+    """Make a level that wanders, with a daily cycle and noise: the next 24 steps from 48."""
     rng = np.random.default_rng(seed)
     hours = np.arange(4600)
     level = np.cumsum(0.1 * rng.normal(size=len(hours)))
@@ -205,7 +204,7 @@ def storms(seed: int) -> Task:
 
 
 def frequency(seed: int) -> Task:
-    """The frequency of a sine with noise, 200 steps long, whatever its phase."""
+    """Sines with noise, 200 steps long: the frequency, whatever the phase."""
     rng = np.random.default_rng(seed)
     n, n_steps = 1500, 200
     y, phase = rng.uniform(0.02, 0.2, n), rng.uniform(0, 2 * np.pi, n)
@@ -215,7 +214,7 @@ def frequency(seed: int) -> Task:
 
 
 def products_small(seed: int) -> Task:
-    """A product of two features at two steps, a sum of a third, and noise; 200 samples."""
+    """Two features at two steps, multiplied, plus a mean and noise; 200 samples."""
     rng = np.random.default_rng(seed)
     X = rng.normal(size=(1200, 15, 3))
     y = X[:, -1, 0] * X[:, -3, 1] + X[:, :, 2].mean(axis=1) * 2 + 0.3 * rng.normal(size=1200)
@@ -223,7 +222,7 @@ def products_small(seed: int) -> Task:
 
 
 def threshold_small(seed: int) -> Task:
-    """A threshold autoregression, one step ahead from 12; 150 samples."""
+    """Make a threshold autoregression: one step ahead from 12; 150 samples."""
     rng = np.random.default_rng(seed)
     z = np.zeros(1500)
     for t in range(2, len(z)):
@@ -242,10 +241,8 @@ def bike(seed: int) -> Task:
 
 def fd001(seed: int) -> Task:
     """Cycles a turbofan has left, from 30 (C-MAPSS FD001, shared/data)."""
-    train, test, life = (
-        np.loadtxt(gzip.open(DATA / "cmapss" / f"{name}_FD001.txt.gz"))
-        for name in ("train", "test", "RUL")
-    )
+    files = (DATA / "cmapss" / f"{name}_FD001.txt.gz" for name in ("train", "test", "RUL"))
+    train, test, life = map(np.loadtxt, files)
     kept = [column for column in range(2, 26) if train[:, column].std() > 1e-8]
     X, y, X_test = [], [], []
     for engine in np.unique(train[:, 0]):

@@ -210,6 +210,7 @@ class StackedLSTM(nn.Module):
         self.bidirectional = bidirectional
         self.pooling = pooling
         self.return_sequences = return_sequences
+        self.linear_steps = linear_steps
         self.n_quantiles = n_quantiles
         directions = 2 if bidirectional else 1
         widths = [n_features, *(directions * n_cells for n_cells in cells)]

@@ -195,6 +195,9 @@ class StackedLSTMRegressor(RegressorMixin, BaseEstimator):
     n_outputs_ : int
         Number of targets.
 
+    linear_steps_ : int
+        Steps that the linear path reads; 0 if there is none.
+
     n_iter_ : int
         Epochs run.
 
@@ -526,6 +529,10 @@ class StackedLSTMRegressor(RegressorMixin, BaseEstimator):
         return self.net_.get_params_for("module")["n_outputs"]
 
     @property
+    def linear_steps_(self) -> int:
+        return self.module_.linear_steps
+
+    @property
     def n_iter_(self) -> int:
         return len(self.net_.history)
 
@@ -697,7 +704,7 @@ class StackedLSTMRegressor(RegressorMixin, BaseEstimator):
         """Return the steps of the linear path, or `None` if the data are to decide."""
         if not isinstance(self.linear_steps, str):
             return self.linear_steps or 0
-        return None if start is None else start.get_params_for("module")["linear_steps"]
+        return None if start is None else start.module_.linear_steps
 
     def _resolve_linear_steps(
         self, data: SequenceDataset, start: StackedLSTMNet | None, seed: int

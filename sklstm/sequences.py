@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -15,7 +16,8 @@ from sklearn.utils import gen_batches
 from sklearn.utils.validation import _check_feature_names, validate_data
 
 BLOCK_BYTES = 16 * 2**20
-FAR, MOST_PASSES = 10.0, 8
+FAR, ABSURD = 10.0, 100.0
+MOST_PASSES, ENOUGH = 8, 2**16
 LARGEST = float(np.finfo(np.float32).max)
 Indices = NDArray[np.intp]
 
@@ -229,8 +231,9 @@ def mean_and_scale(
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """Mean and standard deviation of each feature but for its outliers, block by block.
 
-    What is more than `FAR` standard deviations from the mean is left out, and the two are
-    taken again, until nothing is; a feature that is constant otherwise keeps all.
+    What is more than `FAR` standard deviations from the mean is left out, and so is what is
+    `ABSURD` times as far from the median as nine in ten values. The two are then taken again,
+    until nothing is left out any more. A feature that is constant otherwise keeps all.
 
     Parameters
     ----------
@@ -251,29 +254,42 @@ def mean_and_scale(
         scaler.partial_fit(steps, sample_weight=weight)
         smallest = np.minimum(smallest, steps.min(axis=0))
         largest = np.maximum(largest, steps.max(axis=0))
-    mean, scale = scaler.mean_, scaler.scale_
-    if (np.maximum(largest - mean, mean - smallest) <= FAR * scale).all():
-        return mean, scale
-    return _without_outliers(values, sample_weight, mean, scale)
+    median, distance = _median_and_absurd_distance(values)
+    use_median = (distance > 0) & (distance < FAR * scaler.scale_)
+    centre = np.where(use_median, median, scaler.mean_)
+    reach = np.where(use_median, distance, FAR * scaler.scale_)
+    if (np.maximum(largest - centre, centre - smallest) <= reach).all():
+        return scaler.mean_, scaler.scale_
+    return _without_outliers(values, sample_weight, centre, reach)
+
+
+def _median_and_absurd_distance(
+    values: Sequences,
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    every = math.ceil(values.lengths.sum() / ENOUGH)
+    steps = values[::every].steps().astype(np.float64, copy=False)
+    low, median, high = np.quantile(steps[:: math.ceil(len(steps) / ENOUGH)], [0.05, 0.5, 0.95], 0)
+    return median, ABSURD * (high - low) / 2
 
 
 def _without_outliers(
     values: Sequences,
     sample_weight: NDArray[np.float64] | None,
-    mean: NDArray[np.float64],
-    scale: NDArray[np.float64],
+    centre: NDArray[np.float64],
+    reach: NDArray[np.float64],
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    n_kept: list[Any] = []
+    scale, n_kept = reach / FAR, []
     for _ in range(MOST_PASSES):
-        near = partial(_is_near, mean, FAR * scale)
+        near = partial(_is_near, centre, reach)
         scalers = scalers_of_known(values, sample_weight, near)
         vary = np.array([scaler.var_[0] > 0 for scaler in scalers])
-        mean = np.where(vary, [scaler.mean_[0] for scaler in scalers], mean)
+        centre = np.where(vary, [scaler.mean_[0] for scaler in scalers], centre)
         scale = np.where(vary, [scaler.scale_[0] for scaler in scalers], scale)
+        reach = FAR * scale
         n_kept, n_before = [scaler.n_samples_seen_ for scaler in scalers], n_kept
         if n_kept == n_before:
             break
-    return mean, scale
+    return centre, scale
 
 
 def _is_near(

@@ -1,5 +1,7 @@
 """The linear path: what it reads, what it learns, when it is there."""
 
+from unittest.mock import Mock
+
 import numpy as np
 import pytest
 import torch
@@ -31,7 +33,9 @@ def bent(n_samples, seed=0):
 
 
 def steps_read(model):
-    return 0 if model.module_.linear is None else model.module_.linear.n_steps
+    linear = model.module_.linear
+    assert model.linear_steps_ == (0 if linear is None else linear.n_steps)
+    return model.linear_steps_
 
 
 @pytest.mark.parametrize("n_steps", [1, 3, 6])
@@ -83,6 +87,21 @@ def test_auto_reads_each_step_alone_for_a_target_at_each_step():
     X = np.cumsum(np.random.default_rng(0).normal(size=(40, 30, 2)), axis=1)
     model = small(max_epochs=1, return_sequences=True).fit(X, X[:, :, 0])
     assert steps_read(model) == 1
+
+
+def test_with_few_samples_there_is_no_rehearsal(monkeypatch):
+    rehearse = Mock()
+    monkeypatch.setattr(StackedLSTMNet, "rehearse", rehearse)
+    assert steps_read(small().fit(*walk(199))) == 6
+    assert not rehearse.called
+
+
+def test_a_rehearsed_stack_that_diverges_does_not_lead(monkeypatch):
+    diverging = StackedLSTMNet.rehearse
+    monkeypatch.setattr(
+        StackedLSTMNet, "rehearse", lambda net, data: diverging(net.set_params(lr=1e30), data)
+    )
+    assert steps_read(small(lr_schedule="constant", clip_norm=None).fit(*bent(300))) == 4
 
 
 @pytest.mark.parametrize("n_samples", [1, 2, 7])
@@ -237,35 +256,19 @@ def test_bad_linear_steps_are_named(wrong):
 
 
 def test_a_path_needs_a_head():
-    with pytest.raises(ValueError, match="linear_steps=2.*n_outputs"):
+    with pytest.raises(ValueError, match=r"linear_steps=2.*n_outputs"):
         StackedLSTM(2, None, linear_steps=2)
 
 
 def test_an_interrupted_rehearsal_interrupts_the_fit(monkeypatch):
-    X, y = walk(100)
+    X, y = walk(300)
     model = small().fit(X, y)
     fitted = model.net_
 
-    def interrupted(self, data):
-        raise KeyboardInterrupt
-
-    monkeypatch.setattr(StackedLSTMNet, "rehearse", interrupted)
+    monkeypatch.setattr(StackedLSTMNet, "rehearse", Mock(side_effect=KeyboardInterrupt))
     with pytest.raises(KeyboardInterrupt):
         model.fit(X, y)
     assert model.net_ is fitted
-
-
-def test_a_stack_that_diverges_in_rehearsal_does_not_lead(monkeypatch):
-    steps = []
-
-    def train(self, *args, **kwargs):
-        steps.append(self.get_params_for("module")["linear_steps"])
-        return self
-
-    monkeypatch.setattr(StackedLSTMNet, "partial_fit", train)
-    X, y = bent(100)
-    small(lr=1e30, clip_norm=None, lr_schedule="constant").fit(X, y)
-    assert steps == [4]
 
 
 class CountEpochs(Callback):
@@ -279,12 +282,12 @@ class CountEpochs(Callback):
 
 def test_users_callbacks_and_the_progress_bar_see_nothing_of_the_rehearsal(capsys):
     model = small(callbacks=[("count", CountEpochs())], verbose=1, max_epochs=4)
-    model.fit(*walk(100))
+    model.fit(*walk(300))
     assert dict(model.net_.callbacks_)["count"].n_epochs == 4
     assert "/2" not in capsys.readouterr().err
 
 
 def test_rehearsal_does_not_change_the_seed_of_training():
-    X, y = walk(100)
+    X, y = walk(300)
     auto, explicit = small(), small(linear_steps=6)
     assert np.array_equal(auto.fit(X, y).predict(X), explicit.fit(X, y).predict(X))

@@ -34,7 +34,7 @@ def test_scores_are_those_of_models_grown_on_the_training_part(sequences):
     for fold, (train, test) in enumerate(KFold(2).split(X)):
         model = small(warm_start=True, n_layers=1).fit(X[train], y[train])
         assert search.cv_results_[f"split{fold}_test_score"][0] == model.score(X[test], y[test])
-        model.set_params(n_layers=3, max_epochs=1, lr=0.005).fit(X[train], y[train])
+        model.set_params(n_layers=3, max_epochs=1, lr=0.015).fit(X[train], y[train])
         assert search.cv_results_[f"split{fold}_test_score"][1] == model.score(X[test], y[test])
 
 
@@ -143,7 +143,7 @@ def test_the_best_model_is_grown_on_all_data(sequences):
     X, y = sequences
     search = DepthSearchCV(small(), (1, 2), cv=3, scoring=Deeper()).fit(X, y)
     model = small(warm_start=True, n_layers=1).fit(X, y)
-    model.set_params(n_layers=2, max_epochs=1, lr=0.005).fit(X, y)
+    model.set_params(n_layers=2, max_epochs=1, lr=0.015).fit(X, y)
     assert (search.best_depth_, search.best_params_) == (2, {"n_layers": 2})
     assert np.array_equal(search.predict(X), model.predict(X))
 

@@ -459,3 +459,22 @@ def test_bad_sequences_are_refused_in_predict():
 def test_no_sequences_are_refused():
     with pytest.raises(ValueError, match="Expected 2D array"):
         MODEL.fit([], [])
+
+
+def test_statistics_leave_outliers_out():
+    rng = np.random.default_rng(0)
+    values = rng.normal(5, 2, size=(50, 20, 2))
+    clean = values[5:].copy()
+    values[:5, :, 0] = [[1e3], [-1e9], [1e15], [1e6], [-1e4]]
+    mean, scale = mean_and_scale(Sequences.equal(values), None)
+    assert mean[0] == pytest.approx(clean[..., 0].mean())
+    assert scale[0] == pytest.approx(clean[..., 0].std())
+    assert mean[1] == pytest.approx(values[..., 1].mean())
+
+
+def test_statistics_of_rare_events_are_those_of_all_values():
+    values = np.zeros((500, 2, 1))
+    values[7] = 3.0
+    mean, scale = mean_and_scale(Sequences.equal(values), None)
+    assert mean[0] == pytest.approx(values.mean())
+    assert scale[0] == pytest.approx(values.std())

@@ -86,7 +86,7 @@ def depth_cost(
     >>> X = np.random.default_rng(0).normal(size=(100, 20, 1))
     >>> model = StackedLSTMRegressor(units=8, random_state=0)
     >>> depth_cost(model, X, X[:, -1, 0], depths=(1, 2), n_epochs=1).n_parameters
-    array([361, 937])
+    array([377, 953])
     """
     final_regressor(estimator)
     n_layers = check_depths(depths)
