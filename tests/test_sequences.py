@@ -463,7 +463,7 @@ def test_no_sequences_are_refused():
 
 def test_statistics_leave_outliers_out():
     rng = np.random.default_rng(0)
-    values = rng.normal(5, 2, size=(50, 20, 2))
+    values = rng.normal(5, 2, size=(100, 20, 2))
     clean = values[5:].copy()
     values[:5, :, 0] = [[1e3], [-1e9], [1e15], [1e6], [-1e4]]
     mean, scale = mean_and_scale(Sequences.equal(values), None)
