@@ -67,7 +67,14 @@ def main() -> None:
     print("layers  units   seconds   unequal : equal   packed : unequal   difference")
     for n_layers, units in [(1, 16), (2, 16), (1, 64), (2, 64), (2, 128)]:
         model = StackedLSTMRegressor(
-            n_layers, units, skip=None, batch_size=64, max_epochs=5, random_state=0
+            n_layers,
+            units,
+            skip=None,
+            pooling="last",
+            linear_steps=None,
+            batch_size=64,
+            max_epochs=5,
+            random_state=0,
         )
         times = []
         for _ in range(arguments.repeats + 1):

@@ -13,7 +13,7 @@ import argparse
 
 import numpy as np
 import torch
-from data import demand_windows
+from data import ALONE, demand_windows
 
 from sklstm import StackedLSTMRegressor
 from sklstm.inspection import depth_cost
@@ -32,7 +32,9 @@ def main() -> None:
     print("units  skip           1 " + "".join(f"{n:8}" for n in DEPTHS[1:]) + "   from - to")
     for units in (16, 64, 128):
         for skip in ("auto", None):
-            model = StackedLSTMRegressor(units=units, skip=skip, batch_size=64, random_state=0)
+            model = StackedLSTMRegressor(
+                units=units, skip=skip, batch_size=64, **ALONE, random_state=0
+            )
             runs = [
                 depth_cost(model, X[:1000], y[:1000], DEPTHS, n_epochs=2) for _ in range(repeats)
             ]

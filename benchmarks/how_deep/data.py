@@ -1,4 +1,4 @@
-"""The sets that the scripts beside this file use: a real one and two made to measure."""
+"""The sets that the scripts beside this file use, and the parameters of a stack alone."""
 
 from collections import deque
 
@@ -11,6 +11,7 @@ from sklstm import LagWindows
 
 Arrays = tuple[NDArray[np.float32], NDArray[np.float64]]
 HORIZON, WINDOW = 6, 24
+ALONE = {"pooling": "last", "linear_steps": None, "lr": 0.01, "weight_decay": 0.0}
 
 
 def adding_problem(n_samples: int, n_timesteps: int, seed: int) -> Arrays:

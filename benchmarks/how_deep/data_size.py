@@ -13,7 +13,7 @@ import argparse
 
 import numpy as np
 import torch
-from data import mackey_glass
+from data import ALONE, mackey_glass
 from numpy.lib.stride_tricks import sliding_window_view
 
 from sklstm import StackedLSTMRegressor
@@ -43,7 +43,12 @@ def main() -> None:
             for seed, (X, y) in zip(arguments.seeds, sets, strict=True):
                 train = slice(len(X) - N_TEST - HORIZON - n_points, len(X) - N_TEST - HORIZON)
                 model = StackedLSTMRegressor(
-                    n_layers, 32, batch_size=64, max_epochs=EPOCHS[n_points], random_state=seed
+                    n_layers,
+                    32,
+                    batch_size=64,
+                    max_epochs=EPOCHS[n_points],
+                    **ALONE,
+                    random_state=seed,
                 ).fit(X[train], y[train])
                 error = model.predict(X[-N_TEST:]) - y[-N_TEST:]
                 errors.append(float(np.sqrt(np.mean(error**2))))

@@ -16,7 +16,7 @@ from unittest.mock import patch
 
 import numpy as np
 import torch
-from data import demand_windows
+from data import ALONE, demand_windows
 from torch import Tensor, nn
 
 from sklstm import StackedLSTM, StackedLSTMRegressor
@@ -72,7 +72,7 @@ def main() -> None:
         errors = []
         for seed in seeds:
             model = StackedLSTMRegressor(
-                n_layers, 32, head_units=head_units, max_epochs=6, random_state=seed
+                n_layers, 32, head_units=head_units, max_epochs=6, **ALONE, random_state=seed
             )
             with patch("sklstm.regressor.StackedLSTM", variant):
                 model.fit(*train)

@@ -11,7 +11,7 @@ import argparse
 
 import numpy as np
 import torch
-from data import demand_windows
+from data import ALONE, demand_windows
 
 from sklstm import StackedLSTMRegressor
 
@@ -40,7 +40,9 @@ def main() -> None:
         for name, dropout in WAYS.items():
             errors = []
             for seed in seeds[:n_seeds]:
-                model = StackedLSTMRegressor(3, 64, dropout, max_epochs=epochs, random_state=seed)
+                model = StackedLSTMRegressor(
+                    3, 64, dropout, max_epochs=epochs, **ALONE, random_state=seed
+                )
                 model.fit(X, y)
                 errors.append(
                     [np.sqrt(np.mean((model.predict(X) - y) ** 2)) for X, y in (test, (X, y))]

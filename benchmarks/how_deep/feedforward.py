@@ -16,7 +16,7 @@ from unittest.mock import patch
 
 import numpy as np
 import torch
-from data import demand_windows
+from data import ALONE, demand_windows
 from torch import Tensor, nn
 
 from sklstm import StackedLSTM, StackedLSTMRegressor
@@ -62,7 +62,7 @@ def main() -> None:
         variant = fed_forward(n_dense) if n_dense else StackedLSTM
         errors, start = [], time.process_time()
         for seed in seeds:
-            model = StackedLSTMRegressor(n_lstm, units, max_epochs=6, random_state=seed)
+            model = StackedLSTMRegressor(n_lstm, units, max_epochs=6, **ALONE, random_state=seed)
             with patch("sklstm.regressor.StackedLSTM", variant):
                 model.fit(*train)
             errors.append(float(np.sqrt(np.mean((model.predict(X) - y) ** 2))))

@@ -14,7 +14,7 @@ import argparse
 
 import numpy as np
 import torch
-from data import adding_problem
+from data import ALONE, adding_problem
 
 from sklstm import StackedLSTMRegressor
 from sklstm.inspection import gradient_flow
@@ -35,7 +35,7 @@ def main() -> None:
             through_layers, through_time = [], []
             for seed in seeds:
                 model = StackedLSTMRegressor(
-                    n_layers, 32, skip=skip, precision="float64", random_state=seed
+                    n_layers, 32, skip=skip, precision="float64", **ALONE, random_state=seed
                 )
                 flow = gradient_flow(model, *adding_problem(200, 50, seed))
                 through_layers.append(flow.weights[0] / flow.weights[-1])

@@ -17,7 +17,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from data import adding_problem, demand_windows
+from data import ALONE, adding_problem, demand_windows
 
 from sklstm import StackedLSTMRegressor
 
@@ -25,13 +25,15 @@ EPOCHS = 12
 
 
 def at_once(skip: str | None, n_layers: int, seed: int, X: Any, y: Any) -> StackedLSTMRegressor:
-    model = StackedLSTMRegressor(n_layers, 32, skip=skip, max_epochs=EPOCHS, random_state=seed)
+    model = StackedLSTMRegressor(
+        n_layers, 32, skip=skip, max_epochs=EPOCHS, **ALONE, random_state=seed
+    )
     return model.fit(X, y)
 
 
 def grown(n_layers: int, seed: int, X: Any, y: Any) -> StackedLSTMRegressor:
     model = StackedLSTMRegressor(
-        units=32, max_epochs=EPOCHS // n_layers, warm_start=True, random_state=seed
+        units=32, max_epochs=EPOCHS // n_layers, warm_start=True, **ALONE, random_state=seed
     )
     for n in range(1, n_layers + 1):
         model.set_params(n_layers=n).fit(X, y)

@@ -17,7 +17,7 @@ from unittest.mock import patch
 
 import numpy as np
 import torch
-from data import Arrays, adding_problem, demand_windows
+from data import ALONE, Arrays, adding_problem, demand_windows
 from torch import Tensor, nn
 
 from sklstm import StackedLSTM, StackedLSTMRegressor
@@ -84,7 +84,9 @@ FORMS = {
 
 def fit(name: str, n_layers: int, seed: int, epochs: int, train: Arrays) -> StackedLSTMRegressor:
     variant, skip = FORMS[name]
-    model = StackedLSTMRegressor(n_layers, 32, skip=skip, max_epochs=epochs, random_state=seed)
+    model = StackedLSTMRegressor(
+        n_layers, 32, skip=skip, max_epochs=epochs, **ALONE, random_state=seed
+    )
     with patch("sklstm.regressor.StackedLSTM", variant):
         return model.fit(*train)
 

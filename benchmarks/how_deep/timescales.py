@@ -13,7 +13,7 @@ training. The seeds are those of the model; the data are the same.
 import argparse
 
 import torch
-from data import adding_problem, demand_windows
+from data import ALONE, adding_problem, demand_windows
 from sklearn.base import clone
 
 from sklstm import StackedLSTMRegressor
@@ -36,7 +36,9 @@ def main() -> None:
     for data, ((train, test), epochs) in sets.items():
         for skip in ("auto", None):
             for seed in seeds:
-                model = StackedLSTMRegressor(4, 32, skip=skip, max_epochs=epochs, random_state=seed)
+                model = StackedLSTMRegressor(
+                    4, 32, skip=skip, max_epochs=epochs, **ALONE, random_state=seed
+                )
                 initial = clone(model).set_params(max_epochs=0)
                 for state, which in [("initial", initial), ("fitted", model)]:
                     found = layer_timescales(which.fit(*train), test[0])

@@ -12,7 +12,7 @@ import time
 
 import numpy as np
 import torch
-from data import demand_windows
+from data import ALONE, demand_windows
 
 from sklstm import StackedLSTMRegressor
 from sklstm.sizing import units_for_budget
@@ -32,7 +32,9 @@ def main() -> None:
             units = units_for_budget(budget, n_layers, X.shape[2])
             errors, start = [], time.process_time()
             for seed in seeds:
-                model = StackedLSTMRegressor(n_layers, units, max_epochs=6, random_state=seed)
+                model = StackedLSTMRegressor(
+                    n_layers, units, max_epochs=6, **ALONE, random_state=seed
+                )
                 y_pred = model.fit(*train).predict(X)
                 errors.append(float(np.sqrt(np.mean((y_pred - y) ** 2))))
             seconds = (time.process_time() - start) / len(seeds)
