@@ -121,13 +121,13 @@ class LinearPath(nn.Module):
         -------
         torch.Tensor of shape (batch, [n_timesteps,] n_steps * n_features)
         """
-        padded = nn.functional.pad(x.clamp(-FAR, FAR), (0, 0, self.n_steps, 0))
+        padded = nn.functional.pad(x, (0, 0, self.n_steps, 0))
         if at_each_step:
             windows = padded[:, 1:].unfold(1, self.n_steps, 1).mT
         elif lengths is None:
             windows = padded[:, -self.n_steps :]
         else:
-            steps = lengths.unsqueeze(1) + torch.arange(self.n_steps, device=x.device)
+            steps = lengths.to(x.device).unsqueeze(1) + torch.arange(self.n_steps, device=x.device)
             windows = padded.take_along_dim(steps.unsqueeze(2), dim=1)
         return windows.flatten(-2)
 

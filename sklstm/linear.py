@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import math
+import threading
 
 import numpy as np
 import torch
@@ -16,10 +16,12 @@ from .module import StackedLSTM
 
 MOST_COLUMNS = 512
 MOST_NUMBERS = 2**21
+ENOUGH_SAMPLES = 1024
 FEWEST_ROWS = 8
 SMALLEST_SCALE = 1e-3
 ALPHAS = np.logspace(-4, 2, 13)
 Array = NDArray[np.float64]
+_BLAS_LOCK = threading.Lock()
 
 
 def steps_to_read(data: SequenceDataset) -> int:
@@ -35,18 +37,19 @@ def fit_linear_path(module: StackedLSTM, data: SequenceDataset) -> None:
     """Set the linear path of a module, where it has one, by ridge regression.
 
     The penalty of each output is chosen by leaving out one row at a time, and so is the
-    scale of what is left to the stack. An evenly spaced part of many samples is enough.
+    scale of what is left to the stack. Of many samples, some drawn at random are enough.
     With fewer than `FEWEST_ROWS` rows the path stays at zero.
     """
     linear = module.linear
     if linear is None:
         return
-    windows, targets, weight = _rows(module, linear, _evenly_spaced(data, linear.weight.shape[1]))
+    windows, targets, weight = _rows(module, linear, _some(data, linear.weight.shape[1]))
     if len(windows) < FEWEST_ROWS:
         return
+    weight /= weight.mean()
     spread = float(windows.var(axis=0).mean()) or 1.0
     ridge = RidgeCV(ALPHAS * len(windows) * spread, alpha_per_target=True)
-    with threadpool_limits(1, user_api="blas"):
+    with _BLAS_LOCK, threadpool_limits(1, user_api="blas"):
         ridge.fit(windows, targets, sample_weight=weight)
     left = np.sqrt(-np.atleast_1d(ridge.best_score_)).clip(SMALLEST_SCALE, 1)
     for buffer, values in (
@@ -57,9 +60,13 @@ def fit_linear_path(module: StackedLSTM, data: SequenceDataset) -> None:
         buffer.copy_(torch.from_numpy(values))
 
 
-def _evenly_spaced(data: SequenceDataset, n_columns: int) -> SequenceDataset:
-    n_rows = int(data.X.lengths.sum()) if data.has_steps else len(data)
-    return data.part(slice(None, None, math.ceil(n_rows * n_columns / MOST_NUMBERS)))
+def _some(data: SequenceDataset, n_columns: int) -> SequenceDataset:
+    rows_each = data.X.lengths.mean() if data.has_steps else 1
+    n_samples = max(ENOUGH_SAMPLES, int(MOST_NUMBERS / (n_columns * rows_each)))
+    if len(data) <= n_samples:
+        return data
+    drawn = np.random.default_rng(0).choice(len(data), n_samples, replace=False)
+    return data.part(np.sort(drawn))
 
 
 @torch.no_grad()
@@ -70,7 +77,7 @@ def _rows(
     parts = []
     for inputs, y in Batches(data, PREDICT_ROWS):
         x = module.scale_inputs(inputs["x"].to(linear.weight.device))
-        windows = linear.windows(x, inputs.get("lengths"), data.has_steps)
+        windows = module.linear_windows(linear, x, inputs.get("lengths"))
         weight = inputs.get("label_weight", torch.ones(len(x), dtype=torch.float64))
         targets = module.scale(y.to(x.device))
         if data.has_steps:
@@ -79,4 +86,4 @@ def _rows(
         part = windows[labelled], targets[labelled], weight[labelled.cpu()]
         parts.append([values.cpu().double().numpy() for values in part])
     features, labels, weights = (np.concatenate(part) for part in zip(*parts, strict=True))
-    return features, labels, weights / weights.mean()
+    return features, labels, weights

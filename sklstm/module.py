@@ -12,6 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from .layers import (
+    FAR,
     Bidirectional,
     Dense,
     LinearPath,
@@ -332,9 +333,14 @@ class StackedLSTM(nn.Module):
             return self.output_scaler.inverse(y)
         return self.output_scaler.inverse(y.mT).mT
 
+    def linear_windows(self, linear: LinearPath, x: Tensor, lengths: Tensor | None) -> Tensor:
+        """Lay side by side what the linear path reads of scaled inputs; outliers are cut off."""
+        near = x if self.input_scaler is None else x.clamp(-FAR, FAR)
+        return linear.windows(near, lengths, self.return_sequences)
+
     def _beside(self, linear: LinearPath, y: Tensor, x: Tensor, lengths: Tensor | None) -> Tensor:
         """Add what the stack puts out to the linear path."""
-        path = linear(linear.windows(x, lengths, self.return_sequences))
+        path = linear(self.linear_windows(linear, x, lengths))
         if self.n_quantiles is None:
             return path + linear.residual_scale * y
         return path.unsqueeze(-1) + linear.residual_scale.unsqueeze(-1) * y

@@ -355,8 +355,8 @@ class StackedLSTMNet(NeuralNetRegressor):
 
     def weights_to_keep(self) -> list[Tensor]:
         """Return the average of the weights, if there is one, or else the weights."""
-        average = dict(self.callbacks_).get("average")
-        return getattr(average, "weights_", None) or list(self.module_.parameters())
+        averages = [callback for _, callback in self.callbacks_ if isinstance(callback, Average)]
+        return (averages and averages[0].weights_) or list(self.module_.parameters())
 
     @torch.no_grad()
     def set_weights(self, weights: list[Tensor]) -> None:

@@ -32,7 +32,13 @@ from .net import (
     training_callbacks,
 )
 from .sequences import Sequences, as_sequences, mean_and_scale
-from .targets import as_targets, drop_unused, mean_and_scale_of_labels, mean_score
+from .targets import (
+    as_targets,
+    drop_unused,
+    labels_every_output,
+    mean_and_scale_of_labels,
+    mean_score,
+)
 
 REHEARSAL, REHEARSAL_TAIL = 0.25, 0.2
 FEWEST_TO_REHEARSE = 200
@@ -84,7 +90,8 @@ class StackedLSTMRegressor(RegressorMixin, BaseEstimator):
     linear_steps : int, "auto" or None, default="auto"
         Last steps that a linear path leads from to the output, beside the stack: ridge
         regression, to which the stack learns what to add. It goes on where a series leaves
-        the range it had in training, as LSTM layers cannot. "auto" takes all steps, as far
+        the range it had in training, up to ten standard deviations, as LSTM layers cannot.
+        "auto" takes all steps, as far
         as they are at most 512 numbers (with `return_sequences` each step alone), or no
         path where a short training of the stack alone on the first 80 % of the data
         predicts the rest better than the path alone. `None` is no path.
@@ -138,7 +145,7 @@ class StackedLSTMRegressor(RegressorMixin, BaseEstimator):
 
     lr_schedule : {"one_cycle", "constant"}, default="one_cycle"
         "one_cycle" raises the learning rate to `lr` over the first 30 % of the steps and
-        lowers it to a third over the rest [3]_; what is kept is an average of the weights
+        lowers it to 30 % of that over the rest [3]_; what is kept is an average of the weights
         over the last of them [8]_.
 
     early_stopping : bool, default=False
@@ -361,7 +368,8 @@ class StackedLSTMRegressor(RegressorMixin, BaseEstimator):
         """Fit the model.
 
         A fit that fails leaves the estimator as it was. A `KeyboardInterrupt` ends the fit
-        with the weights of the best epoch so far and a warning.
+        with the weights of the best epoch so far and a warning; while `linear_steps="auto"`
+        is decided, it is raised, and leaves the estimator as it was, too.
 
         Parameters
         ----------
@@ -712,16 +720,20 @@ class StackedLSTMRegressor(RegressorMixin, BaseEstimator):
         known = self._known_linear_steps(start)
         if known is not None:
             return known
+        if self.early_stopping:
+            data = TailSplit(self.validation_fraction)(data)[0]
         n_steps = steps_to_read(data)
         if n_steps == 0 or len(data) < FEWEST_ROWS:
             return 0
         if len(data) < FEWEST_TO_REHEARSE:
-            return n_steps
+            return n_steps if self.loss == "squared_error" else 0
         return 0 if self._stack_leads(data, n_steps, seed) else n_steps
 
     def _stack_leads(self, data: SequenceDataset, n_steps: int, seed: int) -> bool:
         """Whether a short training of the stack alone beats the linear path alone on the tail."""
         head, tail = data.split(len(data) - math.ceil(REHEARSAL_TAIL * len(data)))
+        if not labels_every_output(head.y):
+            return True
         n_epochs = math.ceil(REHEARSAL * self._resolve_max_epochs(len(data)))
         rehearsing = clone(self).set_params(quantile=0.5, callbacks=None, verbose=0)
         path, stack = (

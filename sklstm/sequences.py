@@ -16,8 +16,8 @@ from sklearn.utils import gen_batches
 from sklearn.utils.validation import _check_feature_names, validate_data
 
 BLOCK_BYTES = 16 * 2**20
-FAR, ABSURD = 10.0, 100.0
-MOST_PASSES, ENOUGH = 8, 2**16
+FAR, ABSURD = 10.0, 1e4
+MOST_PASSES, ENOUGH = 8, 2**18
 LARGEST = float(np.finfo(np.float32).max)
 Indices = NDArray[np.intp]
 
@@ -233,7 +233,8 @@ def mean_and_scale(
 
     What is more than `FAR` standard deviations from the mean is left out, and so is what is
     `ABSURD` times as far from the median as nine in ten values. The two are then taken again,
-    until nothing is left out any more. A feature that is constant otherwise keeps all.
+    until nothing more is left out, some passes at most. A feature that is constant otherwise
+    keeps all.
 
     Parameters
     ----------
@@ -258,6 +259,7 @@ def mean_and_scale(
     use_median = (distance > 0) & (distance < FAR * scaler.scale_)
     centre = np.where(use_median, median, scaler.mean_)
     reach = np.where(use_median, distance, FAR * scaler.scale_)
+    reach = np.where(smallest < largest, reach, np.inf)
     if (np.maximum(largest - centre, centre - smallest) <= reach).all():
         return scaler.mean_, scaler.scale_
     return _without_outliers(values, sample_weight, centre, reach)
@@ -266,9 +268,11 @@ def mean_and_scale(
 def _median_and_absurd_distance(
     values: Sequences,
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    every = math.ceil(values.lengths.sum() / ENOUGH)
-    steps = values[::every].steps().astype(np.float64, copy=False)
-    low, median, high = np.quantile(steps[:: math.ceil(len(steps) / ENOUGH)], [0.05, 0.5, 0.95], 0)
+    rng, n_steps = np.random.default_rng(0), max(1, ENOUGH // values.n_features)
+    n_samples = min(len(values), math.ceil(n_steps / values.lengths.mean()))
+    steps = values[np.sort(rng.choice(len(values), n_samples, replace=False))].steps()
+    steps = steps[rng.choice(len(steps), min(len(steps), n_steps), replace=False)]
+    low, median, high = np.quantile(steps.astype(np.float64, copy=False), [0.05, 0.5, 0.95], axis=0)
     return median, ABSURD * (high - low) / 2
 
 
@@ -278,15 +282,18 @@ def _without_outliers(
     centre: NDArray[np.float64],
     reach: NDArray[np.float64],
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    scale, n_kept = reach / FAR, []
+    constant = np.isinf(reach)
+    scale, n_kept = np.where(constant, 1.0, reach / FAR), []
     for _ in range(MOST_PASSES):
-        near = partial(_is_near, centre, reach)
-        scalers = scalers_of_known(values, sample_weight, near)
-        vary = np.array([scaler.var_[0] > 0 for scaler in scalers])
-        centre = np.where(vary, [scaler.mean_[0] for scaler in scalers], centre)
-        scale = np.where(vary, [scaler.scale_[0] for scaler in scalers], scale)
-        reach = FAR * scale
-        n_kept, n_before = [scaler.n_samples_seen_ for scaler in scalers], n_kept
+        scalers = scalers_of_known(values, sample_weight, partial(_is_near, centre, reach))
+        vary = ~constant & np.array(
+            [float(getattr(scaler, "var_", [0])[0]) > 0 for scaler in scalers]
+        )
+        for feature in np.flatnonzero(vary):
+            centre[feature] = scalers[feature].mean_[0]
+            scale[feature] = scalers[feature].scale_[0]
+        reach = np.where(constant, np.inf, FAR * scale)
+        n_kept, n_before = [getattr(scaler, "n_samples_seen_", 0) for scaler in scalers], n_kept
         if n_kept == n_before:
             break
     return centre, scale

@@ -141,6 +141,14 @@ def n_labels(y: Sequences) -> NDArray[np.intp]:
     return np.concatenate(counts)
 
 
+def labels_every_output(y: Sequences) -> bool:
+    """Tell whether each output has a label."""
+    labelled = np.zeros(y.n_features, dtype=bool)
+    for block in y.blocks():
+        labelled |= ~np.isnan(y[block].steps()).all(axis=0)
+    return bool(labelled.all())
+
+
 def drop_unused(
     X: Sequences, y: Sequences, sample_weight: ArrayLike | None
 ) -> tuple[Sequences, Sequences, NDArray[np.float64] | None]:

@@ -90,7 +90,7 @@ def test_absolute_error_predicts_the_median_and_squared_error_the_mean():
     assert small(**params).fit(X, y).predict(X)[0] == pytest.approx(y.mean(), abs=0.5)
 
 
-def test_one_cycle_ends_at_a_third_of_lr(sequences):
+def test_one_cycle_ends_at_30_percent_of_lr(sequences):
     model = small(max_epochs=10, lr=0.02, batch_size=10).fit(*sequences)
     rates = [row["lr"] for row in model.history_]
     assert np.argmax(rates) in (2, 3)

@@ -465,7 +465,7 @@ def test_statistics_leave_outliers_out():
     rng = np.random.default_rng(0)
     values = rng.normal(5, 2, size=(100, 20, 2))
     clean = values[5:].copy()
-    values[:5, :, 0] = [[1e3], [-1e9], [1e15], [1e6], [-1e4]]
+    values[:5, :, 0] = [[1e6], [-1e9], [1e15], [1e7], [-1e6]]
     mean, scale = mean_and_scale(Sequences.equal(values), None)
     assert mean[0] == pytest.approx(clean[..., 0].mean())
     assert scale[0] == pytest.approx(clean[..., 0].std())
@@ -477,4 +477,21 @@ def test_statistics_of_rare_events_are_those_of_all_values():
     values[7] = 3.0
     mean, scale = mean_and_scale(Sequences.equal(values), None)
     assert mean[0] == pytest.approx(values.mean())
+    assert scale[0] == pytest.approx(values.std())
+
+
+@pytest.mark.parametrize("constant", [1e16 / 3, 1e30 / 3, -3e38])
+def test_statistics_of_large_constants(constant):
+    values = np.random.default_rng(0).normal(size=(30, 5, 2))
+    values[..., 0] = constant
+    mean, scale = mean_and_scale(Sequences.equal(values), None)
+    assert mean[0] == pytest.approx(constant)
+    assert scale[0] == 1
+
+
+def test_bursts_over_small_noise_are_no_outliers():
+    rng = np.random.default_rng(0)
+    values = 1e-3 * rng.normal(size=(100, 20, 1))
+    values[rng.random(values.shape) < 0.03] += 2
+    _, scale = mean_and_scale(Sequences.equal(values), None)
     assert scale[0] == pytest.approx(values.std())
