@@ -81,12 +81,16 @@ def print_errors(results: Results, models: list[str], names: list[str]) -> None:
     for name in names:
         print(f"{name:18}", end="")
         for model in models:
-            errors = column(results, name, model, "rmse")
-            print(
-                f"{errors.mean():11.4g} +-{errors.std():6.2g}" if len(errors) else " " * 19, end=""
-            )
+            print(_mean_and_spread(column(results, name, model, "rmse")), end="")
         best = min(column(results, name, rival, "rmse").mean() for rival in RIVALS)
         print(f"{column(results, name, OURS, 'rmse').mean() / best:15.2f}")
+
+
+def _mean_and_spread(errors: NDArray[np.float64]) -> str:
+    if np.isnan(errors).any():
+        return " " * 19
+    spread = errors.std() if np.ptp(errors) > 1e-9 * errors.max() else 0
+    return f"{errors.mean():10.4g} +-{spread:7.2g}"
 
 
 def print_seconds(results: Results, models: list[str], names: list[str]) -> None:
@@ -100,7 +104,7 @@ def print_seconds(results: Results, models: list[str], names: list[str]) -> None
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    everything = [OURS, *PEERS, PERSISTENCE]
+    everything = [OURS, *RIVALS, "mean", PERSISTENCE]
     parser.add_argument("--models", nargs="+", choices=everything, default=everything)
     parser.add_argument("--sets", nargs="+", choices=SETS, default=list(SETS))
     parser.add_argument("--seeds", nargs="+", type=int, default=[0, 1, 2])
