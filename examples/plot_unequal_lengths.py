@@ -89,8 +89,8 @@ for pooling, score in zip(
     print(f"{pooling:<10}{-score:>6.1f}")
 
 # %%
-# The mean alone is worst: it gives the small hours the weight of the latest
-# one. The others are close to each other.
+# They are close to each other: the hours that matter are the last ones, and
+# each of them has those.
 #
 # Beside what one would use instead
 # ---------------------------------
