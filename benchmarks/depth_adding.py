@@ -1,6 +1,6 @@
 """Whether a stack trains at every depth: the adding problem, by number of layers.
 
-Fits `StackedLSTMRegressor` with default parameters but `n_layers`, `units` and `max_epochs`
+Fits the stack alone, with default parameters but `n_layers`, `units` and `max_epochs` beside,
 to 10,000 sequences of 50 steps, and prints the mean squared error on 2,000 others: a line a
 depth, a column a seed. Seed s makes the data (s, and 1000 + s for the 2,000) and the model.
 Depths from 4 on are fitted with `skip=None` too. Always answering 1 scores 0.167.
@@ -14,7 +14,7 @@ from statistics import mean
 
 import numpy as np
 import torch
-from how_deep.data import adding_problem
+from how_deep.data import ALONE, adding_problem
 
 from sklstm import StackedLSTMRegressor
 
@@ -26,7 +26,9 @@ def fit_and_score(n_layers: int, skip: str | None, epochs: int, seed: int) -> tu
     """Return the error on the other sequences, and the processor seconds of the fit."""
     X, y = adding_problem(N_TRAIN, N_TIMESTEPS, seed)
     X_other, y_other = adding_problem(N_VALIDATION, N_TIMESTEPS, 1000 + seed)
-    model = StackedLSTMRegressor(n_layers, UNITS, skip=skip, max_epochs=epochs, random_state=seed)
+    model = StackedLSTMRegressor(
+        n_layers, UNITS, skip=skip, max_epochs=epochs, **ALONE, random_state=seed
+    )
     start = time.process_time()
     model.fit(X, y)
     seconds = time.process_time() - start

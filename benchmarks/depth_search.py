@@ -15,7 +15,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import torch
-from how_deep.data import WINDOW, demand_table
+from how_deep.data import ALONE, WINDOW, demand_table
 from numpy.typing import NDArray
 from sklearn.base import BaseEstimator
 from sklearn.model_selection import GridSearchCV, TimeSeriesSplit
@@ -40,7 +40,8 @@ def fitted(search: BaseEstimator, X: NDArray[np.float64], y: NDArray[np.float64]
 
 
 def compare(name: str, X: NDArray[np.float64], y: NDArray[np.float64], seed: int) -> None:
-    estimator = make_pipeline(LagWindows(WINDOW), StackedLSTMRegressor(units=32, random_state=seed))
+    model = StackedLSTMRegressor(units=32, **ALONE, random_state=seed)
+    estimator = make_pipeline(LagWindows(WINDOW), model)
     options = {
         "cv": TimeSeriesSplit(3, gap=WINDOW),
         "scoring": "neg_root_mean_squared_error",

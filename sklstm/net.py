@@ -104,11 +104,13 @@ class Average(Callback):
     """
 
     def initialize(self) -> Average:
+        self.in_training_: list[Tensor] = []
         self.weights_: list[Tensor] = []
         return self
 
     def on_train_begin(self, net: Any, **kwargs: Any) -> None:
-        self.weights_ = _copies(net.module_.parameters())
+        self.in_training_ = list(net.module_.parameters())
+        self.weights_ = _copies(self.in_training_)
         self.n_steps_ = 0
 
     def on_epoch_begin(self, net: Any, dataset_train: Any = None, **kwargs: Any) -> None:
@@ -119,7 +121,7 @@ class Average(Callback):
         if training:
             self.n_steps_ += 1
             part = max(1 / max(1.0, self.memory_), 9 / (10 + self.n_steps_))
-            torch._foreach_lerp_(self.weights_, list(net.module_.parameters()), part)
+            torch._foreach_lerp_(self.weights_, self.in_training_, part)
 
     def on_train_end(self, net: Any, **kwargs: Any) -> None:
         self.initialize()
