@@ -152,7 +152,7 @@ def evaluate(change: str, seed: int, task: Task) -> dict[str, float]:
     schedule = {"FLOOR": 1e-5, "MEMORY": 0} if change == "to 0, no average" else {}
     with (
         patch("sklstm.regressor.StackedLSTM", MODULES.get(change, StackedLSTM)),
-        patch.multiple("sklstm.net", **schedule) if schedule else nullcontext(),
+        patch.multiple("sklstm.callbacks", **schedule) if schedule else nullcontext(),
     ):
         return fit_and_score(model, task)
 

@@ -1,12 +1,11 @@
-"""The skorch net: loss, callbacks, seeding."""
+"""The skorch net: losses, optimizers, steps, seeding."""
 
 from __future__ import annotations
 
 import copy
-import math
 import threading
 import warnings
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, nullcontext
 from typing import Any
 
@@ -15,12 +14,10 @@ import torch
 from numpy.typing import NDArray
 from sklearn.exceptions import ConvergenceWarning
 from skorch import NeuralNetRegressor
-from skorch.callbacks import Callback, GradientNormClipping
 from torch import Tensor, nn
-from torch.optim.lr_scheduler import OneCycleLR
-from tqdm.auto import tqdm
 
 from .batches import ROWS
+from .callbacks import Average, BestEpoch, DivergedError, StopTraining, copies
 from .sequences import Sequences, ranges
 
 
@@ -58,182 +55,8 @@ OPTIMIZERS: dict[str, type[torch.optim.Optimizer]] = {
     "rmsprop": torch.optim.RMSprop,
 }
 Statistics = tuple[NDArray[np.float64], NDArray[np.float64]]
-START, FLOOR, MEMORY = 25, 0.3, 0.2
 _RNG_LOCK = threading.RLock()
 FUSED = (torch.optim.Adam, torch.optim.AdamW, torch.optim.SGD)
-
-
-class OneCycle(Callback):
-    """Learning rate of one cycle: up to `lr` over the first 30 % of the steps, then to `FLOOR`.
-
-    A single step is taken at `lr`.
-
-    L. N. Smith and N. Topin, "Super-convergence", 2018 (arXiv:1708.07120).
-    """
-
-    def initialize(self) -> OneCycle:
-        self.schedule_: OneCycleLR | None = None
-        return self
-
-    def on_epoch_begin(self, net: Any, dataset_train: Any = None, **kwargs: Any) -> None:
-        n_steps = net.max_epochs * math.ceil(len(dataset_train) / net.batch_size)
-        if self.schedule_ is None and n_steps > 1:
-            self.schedule_ = OneCycleLR(
-                net.optimizer_,
-                max_lr=net.lr,
-                total_steps=n_steps,
-                cycle_momentum=False,
-                div_factor=START,
-                final_div_factor=1 / (START * FLOOR),
-            )
-
-    def on_batch_end(self, net: Any, training: bool = False, **kwargs: Any) -> None:
-        schedule = self.schedule_
-        if training and schedule is not None and schedule.last_epoch + 1 < schedule.total_steps:
-            schedule.step()
-
-    def on_train_end(self, net: Any, **kwargs: Any) -> None:
-        self.schedule_ = None
-
-
-class Average(Callback):
-    """Exponential average of the weights, over some `MEMORY` of all steps.
-
-    B. T. Polyak and A. B. Juditsky, "Acceleration of stochastic approximation by averaging",
-    SIAM Journal on Control and Optimization 30(4), 1992.
-    """
-
-    def initialize(self) -> Average:
-        self.in_training_: list[Tensor] = []
-        self.weights_: list[Tensor] = []
-        return self
-
-    def on_train_begin(self, net: Any, **kwargs: Any) -> None:
-        self.in_training_ = list(net.module_.parameters())
-        self.weights_ = _copies(self.in_training_)
-        self.n_steps_ = 0
-
-    def on_epoch_begin(self, net: Any, dataset_train: Any = None, **kwargs: Any) -> None:
-        self.memory_ = MEMORY * net.max_epochs * math.ceil(len(dataset_train) / net.batch_size)
-
-    @torch.no_grad()
-    def on_batch_end(self, net: Any, training: bool = False, **kwargs: Any) -> None:
-        if training:
-            self.n_steps_ += 1
-            part = max(1 / max(1.0, self.memory_), 9 / (10 + self.n_steps_))
-            torch._foreach_lerp_(self.weights_, self.in_training_, part)
-
-    def on_train_end(self, net: Any, **kwargs: Any) -> None:
-        self.initialize()
-
-
-class BestEpoch(Callback):
-    """Remember the weights of the best epoch, and stop when it is long past.
-
-    Parameters
-    ----------
-    monitor : {"train_loss", "valid_loss"}
-        The loss to watch.
-
-    patience : int or None
-        Epochs without an improvement of more than `tol` before training stops and the
-        best weights are put back; `None` trains to the end and keeps the last ones.
-
-    tol : float
-        Smallest improvement that counts.
-    """
-
-    def __init__(self, monitor: str, patience: int | None, tol: float) -> None:
-        self.monitor = monitor
-        self.patience = patience
-        self.tol = tol
-
-    def initialize(self) -> BestEpoch:
-        self.restore_ = self.patience is not None
-        self.best_epoch_: int | None = None
-        self.best_loss_ = math.inf
-        self.last_epoch_ = 0
-        self.n_misses_ = 0
-        self.weights_: list[Tensor] = []
-        return self
-
-    def on_train_begin(self, net: Any, **kwargs: Any) -> None:
-        self.initialize()
-        self.last_epoch_ = len(net.history)
-        if net.history:
-            self.weights_ = _copies(net.weights_to_keep())
-
-    def on_epoch_begin(self, net: Any, **kwargs: Any) -> None:
-        if self.n_misses_ == self.patience:
-            del net.history[-1]
-            raise StopTraining
-
-    def on_epoch_end(self, net: Any, **kwargs: Any) -> None:
-        row = net.history[-1]
-        losses = (row["train_loss"], row.get("valid_loss", 0.0))
-        if not (all(map(math.isfinite, losses)) and net.weights_are_finite()):
-            raise DivergedError
-        self.last_epoch_, loss = row["epoch"], row[self.monitor]
-        self.n_misses_ = 0 if loss < self.best_loss_ - self.tol else self.n_misses_ + 1
-        if loss < self.best_loss_:
-            best = loss, row["epoch"], _copies(net.weights_to_keep())
-            self.best_loss_, self.best_epoch_, self.weights_ = best
-
-    def on_train_end(self, net: Any, **kwargs: Any) -> None:
-        net.set_weights(self.weights_ if self.restore_ and self.weights_ else net.weights_to_keep())
-        self.weights_ = []
-
-
-def _copies(weights: Iterable[Tensor]) -> list[Tensor]:
-    return [tensor.detach().clone() for tensor in weights]
-
-
-class Progress(Callback):
-    """A progress bar: epochs, losses, time left."""
-
-    def on_train_begin(self, net: Any, **kwargs: Any) -> None:
-        self.bar_ = tqdm(total=net.max_epochs, unit="epoch")
-
-    def on_epoch_end(self, net: Any, **kwargs: Any) -> None:
-        row = net.history[-1]
-        losses = {name: row[name] for name in ("train_loss", "valid_loss") if name in row}
-        self.bar_.set_postfix(losses, refresh=False)
-        self.bar_.update()
-
-    def on_train_end(self, net: Any, **kwargs: Any) -> None:
-        self.bar_.close()
-        del self.bar_
-
-
-class StopTraining(KeyboardInterrupt):
-    """Training is done, in skorch's way of saying so."""
-
-
-class DivergedError(Exception):
-    """A loss or a weight is not finite."""
-
-
-def training_callbacks(
-    *,
-    lr_schedule: str,
-    clip_norm: float | None,
-    monitor: str,
-    patience: int | None,
-    tol: float,
-    progress: bool,
-) -> list[tuple[str, Callback]]:
-    """List the callbacks of one fit, in the order in which they run."""
-    callbacks: list[tuple[str, Callback]] = []
-    if clip_norm is not None:
-        callbacks.append(("clip_norm", GradientNormClipping(clip_norm)))
-    if lr_schedule == "one_cycle":
-        callbacks.append(("lr_schedule", OneCycle()))
-    if progress:
-        callbacks.append(("progress", Progress()))
-    callbacks.append(("best_epoch", BestEpoch(monitor, patience, tol)))
-    if lr_schedule == "one_cycle":
-        callbacks.append(("average", Average()))
-    return callbacks
 
 
 def resolve_device(device: str) -> str:
@@ -369,7 +192,7 @@ class StackedLSTMNet(NeuralNetRegressor):
     @contextmanager
     def kept_weights(self) -> Iterator[None]:
         """Predict with the weights to keep rather than with those in training."""
-        in_training = _copies(self.module_.parameters())
+        in_training = copies(self.module_.parameters())
         self.set_weights(self.weights_to_keep())
         try:
             yield

@@ -20,16 +20,15 @@ from sklearn.utils._param_validation import Interval, StrOptions
 from sklearn.utils.validation import check_is_fitted
 
 from .batches import PREDICT_ROWS, Batches, SequenceDataset, TailSplit
+from .callbacks import DivergedError, training_callbacks
 from .linear import FEWEST_ROWS, fit_linear_path, steps_to_read
 from .module import POOLINGS, SKIPS, StackedLSTM, per_layer
 from .net import (
     FUSED,
     LOSSES,
     OPTIMIZERS,
-    DivergedError,
     StackedLSTMNet,
     resolve_device,
-    training_callbacks,
 )
 from .sequences import Sequences, as_sequences, mean_and_scale
 from .targets import (
