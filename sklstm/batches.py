@@ -52,14 +52,14 @@ class SequenceDataset(Dataset[Any]):
         return len(self.X)
 
     def __getitem__(self, index: Any) -> tuple[dict[str, Tensor], Tensor]:
-        X = self.X[index]
-        inputs = {"x": _tensor(X.padded())}
-        if not X.are_equal:
-            inputs["lengths"] = torch.from_numpy(X.lengths)
+        x, lengths = self.X.batch(index)
+        inputs = {"x": _tensor(x)}
+        if lengths is not None:
+            inputs["lengths"] = torch.from_numpy(lengths)
         if self.label_weight is not None:
             inputs["label_weight"] = _tensor(self.label_weight[index])
-        y = self.y[index]
-        return inputs, _targets(y) if self.has_steps else _tensor(y.padded()[:, 0])
+        y, lengths = self.y.batch(index)
+        return inputs, _targets(y, lengths) if self.has_steps else _tensor(y[:, 0])
 
     def split(self, n_head: int) -> tuple[SequenceDataset, SequenceDataset]:
         """Return the first `n_head` samples, and the rest in the order of their lengths."""
@@ -92,17 +92,17 @@ def _label_weight(
     return sample_weight / (sample_weight * counts).mean()
 
 
-def _targets(y: Sequences) -> Tensor:
-    padded = y.padded()
-    if y.are_equal:
-        return _tensor(padded)
-    missing = np.arange(padded.shape[1]) >= y.lengths[:, np.newaxis]
-    return _tensor(padded).masked_fill(torch.from_numpy(missing).unsqueeze(2), torch.nan)
+def _targets(padded: NDArray[Any], lengths: NDArray[np.intp] | None) -> Tensor:
+    y = _tensor(padded)
+    if lengths is None:
+        return y
+    missing = np.arange(padded.shape[1]) >= lengths[:, np.newaxis]
+    return y.masked_fill(torch.from_numpy(missing).unsqueeze(2), torch.nan)
 
 
 def _tensor(values: NDArray[Any]) -> Tensor:
     single = values.dtype.kind == "f" and values.dtype.itemsize <= 4
-    return torch.from_numpy(np.require(values, np.float32 if single else np.float64, ["C", "W"]))
+    return torch.from_numpy(np.ascontiguousarray(values, np.float32 if single else np.float64))
 
 
 class Batches:

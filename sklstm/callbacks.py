@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from typing import Any
 
 import torch
-from skorch.callbacks import Callback, GradientNormClipping
+from skorch.callbacks import Callback
 from torch import Tensor
 from torch.optim.lr_scheduler import OneCycleLR
 from tqdm.auto import tqdm
@@ -21,6 +21,29 @@ class StopTraining(KeyboardInterrupt):
 
 class DivergedError(Exception):
     """A loss or a weight is not finite."""
+
+
+class ClipNorm(Callback):
+    """Limit the norm of the gradient over all weights.
+
+    R. Pascanu, T. Mikolov and Y. Bengio, "On the difficulty of training recurrent neural
+    networks", ICML 2013.
+
+    Parameters
+    ----------
+    max_norm : float
+        Largest norm.
+    """
+
+    def __init__(self, max_norm: float) -> None:
+        self.max_norm = max_norm
+
+    @torch.no_grad()
+    def on_grad_computed(self, net: Any, *args: Any, **kwargs: Any) -> None:
+        gradients = [weight.grad for weight in net.in_training() if weight.grad is not None]
+        norm = torch.stack(torch._foreach_norm(gradients)).norm()
+        if norm > self.max_norm:
+            torch._foreach_mul_(gradients, self.max_norm / norm)
 
 
 class OneCycle(Callback):
@@ -178,7 +201,7 @@ def training_callbacks(
     """List the callbacks of one fit, in the order in which they run."""
     callbacks: list[tuple[str, Callback]] = []
     if clip_norm is not None:
-        callbacks.append(("clip_norm", GradientNormClipping(clip_norm)))
+        callbacks.append(("clip_norm", ClipNorm(clip_norm)))
     if lr_schedule == "one_cycle":
         callbacks.append(("lr_schedule", OneCycle()))
     if progress:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-FAR = 10.0
+FAR, FARTHEST = 10.0, 1e18
 PRODUCTS = 2**22
 
 
@@ -30,7 +30,7 @@ class Standardize(nn.Module):
         self.register_buffer("scale", torch.ones(n_features, dtype=torch.float64))
 
     def forward(self, values: Tensor) -> Tensor:
-        return (values - self.mean) / self.scale
+        return (values - self.mean).div_(self.scale)
 
     def inverse(self, values: Tensor) -> Tensor:
         return values * self.scale + self.mean
@@ -39,7 +39,7 @@ class Standardize(nn.Module):
 def squash(scaled: Tensor) -> Tensor:
     """Leave scaled values as they are up to `FAR`, and let them grow as logarithms beyond."""
     near = scaled.clamp(-FAR, FAR)
-    return near + (scaled - near).asinh()
+    return (scaled - near).asinh_().add_(near)
 
 
 class Dense(nn.Linear):

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from .layers import (
     FAR,
+    FARTHEST,
     Bidirectional,
     Dense,
     LinearPath,
@@ -315,9 +316,10 @@ class StackedLSTM(nn.Module):
 
     def scale_inputs(self, x: Tensor) -> Tensor:
         """Standardize inputs and cast them to the weights' type."""
-        if self.input_scaler is not None:
-            x = squash(self.input_scaler(x))
-        return x.to(self._weights_dtype())
+        dtype = self._weights_dtype()
+        if self.input_scaler is None:
+            return x.to(dtype)
+        return squash(self.input_scaler(x).clamp_(-FARTHEST, FARTHEST).to(dtype))
 
     def scale(self, y: Tensor) -> Tensor:
         """Standardize targets and cast them to the weights' type."""

@@ -268,7 +268,20 @@ class StackedLSTMNet(NeuralNetRegressor):
         return y
 
     def infer(self, x: Any, **fit_params: Any) -> Tensor:
-        return super().infer(_module_inputs(x), scaled=True, **fit_params)
+        inputs = {name: values.to(self.device) for name, values in _module_inputs(x).items()}
+        return self.module_(**inputs, scaled=True, **fit_params)
+
+    def in_training(self) -> list[nn.Parameter]:
+        """Return the weights that the optimizer changes, in its order."""
+        return [weight for group in self.optimizer_.param_groups for weight in group["params"]]
+
+    def _zero_grad_optimizer(self, set_to_none: bool | None = None) -> None:
+        for weight in self.in_training():
+            weight.grad = None
+
+    def _set_training(self, training: bool = True) -> None:
+        if self.module_.training != training:
+            super()._set_training(training)
 
     def get_loss(
         self, y_pred: Tensor, y_true: Tensor, X: Any = None, training: bool = False

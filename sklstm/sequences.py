@@ -6,7 +6,7 @@ import math
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
-from functools import partial
+from functools import cached_property, partial
 from typing import Any
 
 import numpy as np
@@ -89,9 +89,21 @@ class Sequences:
         """Whether all have the same length."""
         return bool((self.lengths == self.lengths[0]).all())
 
+    @cached_property
+    def are_rows(self) -> bool:
+        """Whether each is a whole row of the values."""
+        return bool((self.lengths == self.values.shape[1]).all())
+
+    def batch(self, index: Any) -> tuple[NDArray[Any], Indices | None]:
+        """Copy some of them, padded, and tell their lengths unless these are equal."""
+        if self.are_rows:
+            return self.values[self.rows[index]], None
+        part = self[index]
+        return part.padded(), None if part.are_equal else part.lengths
+
     def padded(self) -> NDArray[Any]:
         """Present steps, shape (n_samples, longest, n_features), the last one repeated."""
-        if (self.lengths == self.values.shape[1]).all():
+        if self.are_rows:
             return self.values[self.rows]
         longest = np.arange(self.lengths.max())
         steps = np.minimum(longest, self.lengths[:, np.newaxis] - 1)
@@ -100,7 +112,7 @@ class Sequences:
 
     def steps(self) -> NDArray[Any]:
         """Present steps of one sequence after the other, shape (n_steps, n_features)."""
-        if (self.lengths == self.values.shape[1]).all():
+        if self.are_rows:
             return self.values[self.rows].reshape(-1, self.n_features)
         rows = np.repeat(self.rows, self.lengths)
         return self._at(rows, ranges(self.firsts + self.leading, self.lengths))
