@@ -18,7 +18,7 @@ from .targets import n_labels
 BLOCK = 2**22
 POOL = 32
 PREDICT_ROWS = 256
-ROWS = 4
+ROWS = 2
 
 
 class SequenceDataset(Dataset[Any]):
@@ -52,10 +52,7 @@ class SequenceDataset(Dataset[Any]):
         return len(self.X)
 
     def __getitem__(self, index: Any) -> tuple[dict[str, Tensor], Tensor]:
-        x, lengths = self.X.batch(index)
-        inputs = {"x": _tensor(x)}
-        if lengths is not None:
-            inputs["lengths"] = torch.from_numpy(lengths)
+        inputs = inputs_of(self.X, index)
         if self.label_weight is not None:
             inputs["label_weight"] = _tensor(self.label_weight[index])
         y, lengths = self.y.batch(index)
@@ -71,6 +68,24 @@ class SequenceDataset(Dataset[Any]):
         y = self.y[part]
         weight = None if self.sample_weight is None else self.sample_weight[part]
         return SequenceDataset(self.X[part], y if self.has_steps else y.steps(), weight)
+
+
+def inputs_of(X: Sequences, index: Any) -> dict[str, Tensor]:
+    """Gather some sequences for the module: `x`, and `lengths` where they differ."""
+    x, lengths = X.batch(index)
+    if lengths is None:
+        return {"x": _tensor(x)}
+    return {"x": _tensor(x), "lengths": torch.from_numpy(lengths)}
+
+
+def blocks_in_order(X: Sequences, n_rows: int) -> Iterator[slice]:
+    """Slices of `n_rows` sequences, and fewer where they are long: at most `BLOCK` numbers."""
+    for start in range(0, len(X), n_rows):
+        stop = min(start + n_rows, len(X))
+        row = int(X.lengths[start:stop].max()) * X.n_features
+        n_fit = max(ROWS, BLOCK // row // ROWS * ROWS)
+        for first in range(start, stop, n_fit):
+            yield slice(first, min(first + n_fit, stop))
 
 
 def _single_steps(y: NDArray[Any] | None, n_samples: int) -> Sequences:
@@ -118,17 +133,9 @@ class Batches:
         self.shuffle = shuffle
 
     def __iter__(self) -> Iterator[tuple[Any, Tensor]]:
-        for batch in self._shuffled() if self.shuffle else self._in_order():
+        in_order = blocks_in_order(self.dataset.X, self.batch_size)
+        for batch in self._shuffled() if self.shuffle else in_order:
             yield self.dataset[batch]
-
-    def _in_order(self) -> Iterator[slice]:
-        X = self.dataset.X
-        for start in range(0, len(X), self.batch_size):
-            stop = min(start + self.batch_size, len(X))
-            row = int(X.lengths[start:stop].max()) * X.n_features
-            n_rows = max(ROWS, BLOCK // row // ROWS * ROWS)
-            for first in range(start, stop, n_rows):
-                yield slice(first, min(first + n_rows, stop))
 
     def _shuffled(self) -> list[NDArray[np.intp]]:
         lengths = self.dataset.X.lengths

@@ -42,8 +42,9 @@ class ClipNorm(Callback):
     def on_grad_computed(self, net: Any, *args: Any, **kwargs: Any) -> None:
         gradients = [weight.grad for weight in net.in_training() if weight.grad is not None]
         norm = torch.stack(torch._foreach_norm(gradients)).norm()
-        if norm > self.max_norm:
-            torch._foreach_mul_(gradients, self.max_norm / norm)
+        part = self.max_norm / (norm + 1e-6)
+        if part < 1:
+            torch._foreach_mul_(gradients, part)
 
 
 class OneCycle(Callback):

@@ -39,7 +39,7 @@ class Standardize(nn.Module):
 def squash(scaled: Tensor) -> Tensor:
     """Leave scaled values as they are up to `FAR`, and let them grow as logarithms beyond."""
     near = scaled.clamp(-FAR, FAR)
-    return (scaled - near).asinh_().add_(near)
+    return (scaled - near).asinh().add_(near)
 
 
 class Dense(nn.Linear):
@@ -58,11 +58,10 @@ class Dense(nn.Linear):
 
 def _row_by_row(x: Tensor, weight: Tensor) -> Tensor:
     n_rows = max(4, PRODUCTS // weight.numel() // 4 * 4)
-    sums = [
-        (rows.unsqueeze(-2) * weight).sum(dim=-1)
-        for rows in x.reshape(-1, weight.shape[1]).split(n_rows)
-    ]
-    return torch.cat(sums).reshape(*x.shape[:-1], weight.shape[0])
+    parts = x.reshape(-1, weight.shape[1]).split(n_rows)
+    sums = [(rows.unsqueeze(-2) * weight).sum(dim=-1) for rows in parts]
+    y = sums[0] if len(sums) == 1 else torch.cat(sums)
+    return y.reshape(*x.shape[:-1], weight.shape[0])
 
 
 class LinearPath(nn.Module):

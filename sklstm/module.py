@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from itertools import pairwise
 from math import prod
 from numbers import Integral, Real
@@ -129,6 +130,10 @@ class StackedLSTM(nn.Module):
     dtype : torch.dtype, default=None
         Type of the weights; torch's default when `None`.
 
+    autocast : torch.dtype, default=None
+        Type to which the layers round while they train, such as ``torch.bfloat16`` [4]_. The
+        weights keep theirs, and so do pooling, head and all that is not training.
+
     Attributes
     ----------
     layers : torch.nn.ModuleList
@@ -161,6 +166,8 @@ class StackedLSTM(nn.Module):
        classification", ACL 2018 (there called concat pooling).
     .. [3] Y. Wu et al., "Google's neural machine translation system", arXiv:1609.08144,
        2016, section 3.1.
+    .. [4] P. Micikevicius et al., "Mixed precision training", ICLR 2018; D. Kalamkar et al.,
+       "A study of BFLOAT16 for deep learning training", arXiv:1905.12322, 2019.
 
     Examples
     --------
@@ -188,6 +195,7 @@ class StackedLSTM(nn.Module):
         n_quantiles: int | None = None,
         standardize: bool = False,
         dtype: torch.dtype | None = None,
+        autocast: torch.dtype | None = None,
     ) -> None:
         super().__init__()
         (n_features,) = _counts("n_features", [n_features])
@@ -214,8 +222,10 @@ class StackedLSTM(nn.Module):
         self.return_sequences = return_sequences
         self.linear_steps = linear_steps
         self.n_quantiles = n_quantiles
+        self.autocast = autocast
         directions = 2 if bidirectional else 1
         widths = [n_features, *(directions * n_cells for n_cells in cells)]
+        self.widest = max(widths)
         self.layers = nn.ModuleList(
             Bidirectional(width, n_cells, dtype)
             if bidirectional
@@ -265,10 +275,8 @@ class StackedLSTM(nn.Module):
         """
         lengths = None if lengths is None else _checked_lengths(lengths, x)
         x = self.scale_inputs(x)
-        first, *upper = self.layers
-        sequence = run(first, x, lengths)
-        for dropout, layer, path in zip(self.dropouts, upper, self.paths, strict=False):
-            sequence = path(sequence, run(layer, dropout(sequence), lengths))
+        with self._rounding(x):
+            sequence = self._read(x, lengths).to(x.dtype)
         top = sequence if self.return_sequences else self._pool(sequence, lengths)
         y = self.head(self.dropouts[-1](top))
         if self.n_quantiles is not None:
@@ -347,6 +355,19 @@ class StackedLSTM(nn.Module):
             return path + linear.residual_scale * y
         return path.unsqueeze(-1) + linear.residual_scale.unsqueeze(-1) * y
 
+    def _rounding(self, x: Tensor) -> AbstractContextManager[Any]:
+        if self.autocast is None or not self.training:
+            return nullcontext()
+        return torch.autocast(x.device.type, self.autocast)
+
+    def _read(self, x: Tensor, lengths: Tensor | None) -> Tensor:
+        """Hand the sequence up from layer to layer."""
+        first, *upper = self.layers
+        sequence = run(first, x, lengths)
+        for dropout, layer, path in zip(self.dropouts, upper, self.paths, strict=False):
+            sequence = path(sequence, run(layer, dropout(sequence), lengths))
+        return sequence
+
     def _pool(self, sequence: Tensor, lengths: Tensor | None) -> Tensor:
         if self.pooling == "mean":
             return mean(sequence, lengths)
@@ -364,7 +385,7 @@ class StackedLSTM(nn.Module):
         return torch.cat([at_end(forward, lengths), backward[:, 0]], dim=-1)
 
     def _weights_dtype(self) -> torch.dtype:
-        return next(self.layers.parameters()).dtype
+        return next(self.layers[0].parameters()).dtype
 
 
 def _checked_lengths(lengths: Tensor, x: Tensor) -> Tensor:

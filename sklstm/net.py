@@ -16,7 +16,7 @@ from sklearn.exceptions import ConvergenceWarning
 from skorch import NeuralNetRegressor
 from torch import Tensor, nn
 
-from .batches import ROWS
+from .batches import ROWS, blocks_in_order, inputs_of
 from .callbacks import Average, BestEpoch, DivergedError, StopTraining, copies
 from .sequences import Sequences, ranges
 
@@ -55,6 +55,8 @@ OPTIMIZERS: dict[str, type[torch.optim.Optimizer]] = {
     "rmsprop": torch.optim.RMSprop,
 }
 Statistics = tuple[NDArray[np.float64], NDArray[np.float64]]
+IN_CACHE, FEWEST_ROWS, MOST_ROWS = 2**19, 128, 1024
+SMALL = 32
 _RNG_LOCK = threading.RLock()
 FUSED = (torch.optim.Adam, torch.optim.AdamW, torch.optim.SGD)
 
@@ -75,6 +77,30 @@ def resolve_device(device: str) -> str:
         reason = str(error).splitlines()[0][:200]
         raise ValueError(f"device={device!r} cannot be used here: {reason}") from error
     return device
+
+
+def resolve_autocast(precision: str, device: str) -> torch.dtype | None:
+    """Return the lower type to which layers round in training, or `None` if there is none.
+
+    Raises
+    ------
+    ValueError
+        If the device has no such arithmetic.
+    """
+    if precision != "bfloat16":
+        return None
+    if not _HAS_BFLOAT16.get(torch.device(device).type, lambda: False)():
+        raise ValueError(
+            f"precision='bfloat16' cannot be used on device={device!r}: it needs a processor with "
+            "AVX-512 or a GPU with bfloat16. Use precision='float32'."
+        )
+    return torch.bfloat16
+
+
+_HAS_BFLOAT16 = {
+    "cpu": lambda: torch.backends.cpu.get_cpu_capability().startswith("AVX512"),
+    "cuda": lambda: torch.cuda.is_bf16_supported(),
+}
 
 
 class StackedLSTMNet(NeuralNetRegressor):
@@ -133,12 +159,13 @@ class StackedLSTMNet(NeuralNetRegressor):
             self.optimizer_.load_state_dict({**fresh, "state": {**fresh["state"], **state}})
 
     def partial_fit(self, X: Any, y: Any = None, classes: Any = None, **kwargs: Any) -> Any:
-        with own_rng(self.device):
+        with own_rng(self.device), self._enough_threads():
             try:
                 super().partial_fit(X, y, classes, **kwargs)
             except KeyboardInterrupt:
                 self.best_epoch.on_train_end(self)
                 _warn("Training was interrupted before or after its epochs.")
+            self._set_training(False)
         return self
 
     def fit_loop(self, X: Any, y: Any = None, epochs: int | None = None, **kwargs: Any) -> Any:
@@ -154,7 +181,7 @@ class StackedLSTMNet(NeuralNetRegressor):
 
     def rehearse(self, data: Any) -> None:
         """Train without a safety net: interrupts and divergence are raised."""
-        with own_rng(self.device):
+        with own_rng(self.device), self._enough_threads():
             self.notify("on_train_begin", X=data, y=None)
             NeuralNetRegressor.fit_loop(self, data)
             self.set_weights(self.weights_to_keep())
@@ -256,19 +283,34 @@ class StackedLSTMNet(NeuralNetRegressor):
         ValueError
             If a prediction is not finite.
         """
-        order = np.argsort(X.lengths, kind="stable")
-        counts = X.lengths if self.module_.return_sequences else np.ones_like(X.lengths)
-        by_length = self.predict(X[order])
-        y = np.empty_like(by_length)
-        y[ranges((np.cumsum(counts) - counts)[order], counts[order])] = by_length
-        finite = np.isfinite(y).reshape(len(y), -1).all(axis=1)
-        if not finite.all():
-            sample = int(np.repeat(np.arange(len(X)), counts)[finite.argmin()])
+        y = self._predict(X) if X.are_rows else self._predict_by_length(X)
+        if not np.isfinite(y).all():
+            finite = np.isfinite(y).reshape(len(y), -1).all(axis=1)
+            sample = int(np.repeat(np.arange(len(X)), self._n_answers(X))[finite.argmin()])
             raise ValueError(f"X is too extreme for a finite prediction at sample {sample}.")
         return y
 
+    def _predict_by_length(self, X: Sequences) -> NDArray[Any]:
+        order, counts = np.argsort(X.lengths, kind="stable"), self._n_answers(X)
+        by_length = self._predict(X[order])
+        y = np.empty_like(by_length)
+        y[ranges((np.cumsum(counts) - counts)[order], counts[order])] = by_length
+        return y
+
+    def _n_answers(self, X: Sequences) -> NDArray[np.intp]:
+        return X.lengths if self.module_.return_sequences else np.ones_like(X.lengths)
+
+    def _predict(self, X: Sequences) -> NDArray[Any]:
+        """Predict block by block, each small enough to stay in the processor's cache."""
+        self._set_training(False)
+        n_rows = IN_CACHE // (int(X.lengths.max()) * self.module_.widest) // ROWS * ROWS
+        blocks = blocks_in_order(X, min(MOST_ROWS, max(FEWEST_ROWS, n_rows)))
+        with torch.inference_mode():
+            parts = [self._answer(inputs_of(X, block)).cpu().numpy() for block in blocks]
+        return parts[0] if len(parts) == 1 else np.concatenate(parts)
+
     def infer(self, x: Any, **fit_params: Any) -> Tensor:
-        inputs = {name: values.to(self.device) for name, values in _module_inputs(x).items()}
+        inputs = self._on_device(_module_inputs(x))
         return self.module_(**inputs, scaled=True, **fit_params)
 
     def in_training(self) -> list[nn.Parameter]:
@@ -278,6 +320,19 @@ class StackedLSTMNet(NeuralNetRegressor):
     def _zero_grad_optimizer(self, set_to_none: bool | None = None) -> None:
         for weight in self.in_training():
             weight.grad = None
+
+    @contextmanager
+    def _enough_threads(self) -> Iterator[None]:
+        """Train small layers on one thread: more of them wait for each other most of the time."""
+        n_threads = torch.get_num_threads()
+        if n_threads == 1 or self.module_.widest > SMALL:
+            yield
+            return
+        torch.set_num_threads(1)
+        try:
+            yield
+        finally:
+            torch.set_num_threads(n_threads)
 
     def _set_training(self, training: bool = True) -> None:
         if self.module_.training != training:
@@ -298,16 +353,23 @@ class StackedLSTMNet(NeuralNetRegressor):
 
         Predictions at each step are those of one sequence after the other.
         """
-        inputs = _module_inputs(batch[0])
+        self._set_training(training)
+        with torch.set_grad_enabled(training):
+            return self._answer(_module_inputs(batch[0]))
+
+    def _answer(self, inputs: dict[str, Tensor]) -> Tensor:
         n_rows = len(inputs["x"])
         filled = {name: _filled(values, -n_rows % ROWS) for name, values in inputs.items()}
-        y = self.module_.unscale(super().evaluation_step((filled, batch[1]), training))[:n_rows]
+        y = self.module_(**self._on_device(filled))[:n_rows]
         if not self.module_.return_sequences:
             return y
         if "lengths" not in inputs:
             return y.flatten(0, 1)
         steps = torch.arange(y.shape[1])
         return y[(steps < inputs["lengths"].unsqueeze(1)).to(y.device)]
+
+    def _on_device(self, inputs: dict[str, Tensor]) -> dict[str, Tensor]:
+        return {name: values.to(self.device) for name, values in inputs.items()}
 
     def weights_are_finite(self) -> bool:
         return all(bool(p.isfinite().all()) for p in self.module_.parameters())
@@ -326,6 +388,8 @@ def _module_inputs(batch: dict[str, Tensor]) -> dict[str, Tensor]:
 
 
 def _filled(values: Tensor, n_missing: int) -> Tensor:
+    if not n_missing:
+        return values
     return torch.cat([values, values[:1].expand(n_missing, *values.shape[1:])])
 
 

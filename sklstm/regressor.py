@@ -28,6 +28,7 @@ from .net import (
     LOSSES,
     OPTIMIZERS,
     StackedLSTMNet,
+    resolve_autocast,
     resolve_device,
 )
 from .sequences import Sequences, as_sequences, mean_and_scale
@@ -42,7 +43,7 @@ from .targets import (
 REHEARSAL, REHEARSAL_TAIL = 0.25, 0.2
 FEWEST_TO_REHEARSE = 200
 DECOUPLED_DECAY = 0.08
-PRECISIONS = {"float32": torch.float32, "float64": torch.float64}
+PRECISIONS = {"float32": torch.float32, "bfloat16": torch.float32, "float64": torch.float64}
 
 
 class StackedLSTMRegressor(RegressorMixin, BaseEstimator):
@@ -168,8 +169,9 @@ class StackedLSTMRegressor(RegressorMixin, BaseEstimator):
         on top that change no prediction until they are trained; it takes a `skip`, and the
         new layers have the `units` of the one below.
 
-    precision : {"float32", "float64"}, default="float32"
-        Arithmetic of the network.
+    precision : {"float32", "bfloat16", "float64"}, default="float32"
+        Arithmetic of the network. "bfloat16" rounds in the layers while they train, where the
+        processor can; weights, head and predictions are float32.
 
     device : str, default="cpu"
         "cpu", "cuda", "auto" (CUDA where there is one) or any torch device with float64.
@@ -490,7 +492,6 @@ class StackedLSTMRegressor(RegressorMixin, BaseEstimator):
         ValueError
             If X is not as described, or too extreme for a finite prediction.
         """
-        check_is_fitted(self)
         sequences = self._check_predict_input(X)
         return self._y_form.restore(self.net_.predict_in_order(sequences), sequences)
 
@@ -515,7 +516,6 @@ class StackedLSTMRegressor(RegressorMixin, BaseEstimator):
             all labelled steps. With ``loss="quantile"``, the mean of :math:`D^2`, the
             part of the pinball loss of the constant quantile that is explained.
         """
-        check_is_fitted(self)
         sequences = self._check_predict_input(X)
         targets = self._check_scored(sequences, y)
         quantiles = self.net_.get_params_for("criterion").get("quantiles")
@@ -578,6 +578,8 @@ class StackedLSTMRegressor(RegressorMixin, BaseEstimator):
         )
 
     def _check_predict_input(self, X: Any) -> Sequences:
+        if not hasattr(self, "net_"):
+            check_is_fitted(self)
         sequences = as_sequences(self, X, n_timesteps=self.n_timesteps, reset=False)
         self._check_n_timesteps(sequences.n_features)
         return sequences
@@ -614,6 +616,7 @@ class StackedLSTMRegressor(RegressorMixin, BaseEstimator):
         optimizer = self._resolve_optimizer()
         fused = {"optimizer__fused": True} if optimizer in FUSED else {}
         quantiles = self._resolve_quantiles()
+        device = resolve_device(self.device)
         callbacks = training_callbacks(
             lr_schedule=lr_schedule,
             clip_norm=self.clip_norm,
@@ -638,6 +641,7 @@ class StackedLSTMRegressor(RegressorMixin, BaseEstimator):
             module__n_quantiles=len(quantiles) if isinstance(quantiles, list) else None,
             module__standardize=self.standardize,
             module__dtype=PRECISIONS[self.precision],
+            module__autocast=resolve_autocast(self.precision, device),
             criterion=LOSSES[self.loss],
             criterion__reduction="none",
             **({} if quantiles is None else {"criterion__quantiles": quantiles}),
@@ -653,7 +657,7 @@ class StackedLSTMRegressor(RegressorMixin, BaseEstimator):
             iterator_valid__batch_size=PREDICT_ROWS,
             train_split=TailSplit(self.validation_fraction) if early_stopping else None,
             callbacks=[*callbacks, *self._copy_callbacks()],
-            device=resolve_device(self.device),
+            device=device,
             verbose=max(0, int(self.verbose) - 1),
             seed=seed,
             **fused,
@@ -792,7 +796,7 @@ def _check_goes_on(net: StackedLSTMNet, start: StackedLSTMNet) -> None:
 
 def _sizes(net: StackedLSTMNet) -> dict[str, Any]:
     sizes = net.get_params_for("module")
-    del sizes["dropout"], sizes["dtype"]
+    del sizes["dropout"], sizes["dtype"], sizes["autocast"]
     sizes["skip"] = sizes["skip"] and "residual"
     sizes["units"] = per_layer("units", sizes["units"], sizes["n_layers"])
     return sizes

@@ -7,17 +7,16 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import cached_property, partial
-from typing import Any
+from typing import Any, TypeGuard
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from sklearn.preprocessing import StandardScaler
-from sklearn.utils import gen_batches
 from sklearn.utils.validation import _check_feature_names, validate_data
 
 BLOCK_BYTES = 16 * 2**20
 FAR, ABSURD = 10.0, 1e4
-MOST_PASSES, ENOUGH = 8, 2**18
+MOST_PASSES, ENOUGH = 8, 2**16
 LARGEST = float(np.finfo(np.float32).max)
 Indices = NDArray[np.intp]
 
@@ -49,8 +48,7 @@ class Sequences:
     def equal(cls, values: NDArray[Any]) -> Sequences:
         """Take the rows of a 3-D array as sequences of equal length."""
         n_samples, n_steps, _ = values.shape
-        zeros = np.broadcast_to(np.intp(0), n_samples)
-        steps = np.broadcast_to(np.intp(n_steps), n_samples)
+        zeros, steps = _repeated(0, n_samples), _repeated(n_steps, n_samples)
         return cls(values, np.arange(n_samples), zeros, steps, zeros, steps)
 
     @classmethod
@@ -60,7 +58,7 @@ class Sequences:
         values = np.concatenate(arrays)
         if (spans == spans[0]).all():
             return cls.equal(values.reshape(len(spans), spans[0], -1))
-        zeros = np.broadcast_to(np.intp(0), len(spans))
+        zeros = _repeated(0, len(spans))
         return cls(values[np.newaxis], zeros, np.cumsum(spans) - spans, spans, zeros, spans)
 
     def __len__(self) -> int:
@@ -132,6 +130,11 @@ class Sequences:
             return self.values[rows, steps]
         _, n_steps, n_features = self.values.shape
         return self.values.reshape(-1, n_features).take(rows * n_steps + steps, axis=0)
+
+
+def _repeated(value: int, n: int) -> Indices:
+    """Give each sample a value that is stored once."""
+    return np.broadcast_to(np.intp(value), n)
 
 
 def ranges(starts: Indices, lengths: Indices) -> Indices:
@@ -418,7 +421,7 @@ def _find_steps(values: NDArray[Any], first_sample: int) -> tuple[Indices, Indic
     check_real(values, "X")
     n_samples, n_steps, _ = values.shape
     if _in_range(values):
-        return np.zeros(n_samples, np.intp), np.full(n_samples, n_steps, np.intp)
+        return _repeated(0, n_samples), _repeated(n_steps, n_samples)
     present = ~np.isnan(values).all(axis=2)
     if not present.any(axis=1).all():
         empty = first_sample + int(np.argmin(present.any(axis=1)))
@@ -433,7 +436,9 @@ def _find_steps(values: NDArray[Any], first_sample: int) -> tuple[Indices, Indic
 
 
 def _with_steps(sequences: Sequences, found: list[tuple[Indices, Indices]]) -> Sequences:
-    leading, lengths = (np.concatenate(part) for part in zip(*found, strict=True))
+    leading, lengths = (
+        part[0] if len(part) == 1 else np.concatenate(part) for part in zip(*found, strict=True)
+    )
     if np.array_equal(lengths, sequences.spans):
         return sequences
     return replace(sequences, leading=leading, lengths=lengths)
@@ -446,6 +451,9 @@ def _in_range(values: NDArray[Any]) -> bool:
 
 
 def _check_array(estimator: Any, X: ArrayLike, reset: bool) -> NDArray[Any]:
+    if not reset and _is_plain(X) and not hasattr(estimator, "feature_names_in_"):
+        _check_same_form(estimator, "steps", reset)
+        return X
     _check_unmasked(X, "X")
     dims = n_dims(X)
     if dims == 0:
@@ -475,6 +483,11 @@ def _check_array(estimator: Any, X: ArrayLike, reset: bool) -> NDArray[Any]:
             "least 1."
         )
     return checked
+
+
+def _is_plain(X: Any) -> TypeGuard[NDArray[Any]]:
+    """Whether X is what most checks would leave as it is."""
+    return type(X) is np.ndarray and X.ndim == 3 and X.size > 0 and X.dtype.kind in "biuf"
 
 
 def _stacked(rows: list[NDArray[Any]]) -> NDArray[Any]:
@@ -525,5 +538,5 @@ def _steps_in_rows(X: NDArray[Any], n_timesteps: int | None) -> NDArray[Any]:
 
 
 def _blocks(values: NDArray[Any]) -> Iterator[slice]:
-    row_bytes = values[:1].size * 8
-    return iter(gen_batches(len(values), max(1, BLOCK_BYTES // row_bytes)))
+    n_rows = max(1, BLOCK_BYTES // (values[:1].size * 8))
+    return (slice(start, start + n_rows) for start in range(0, len(values), n_rows))

@@ -401,13 +401,14 @@ def test_predictions_do_not_depend_on_padding_or_batch(params, bidirectional):
         assert np.array_equal(pair[0], whole[i])
 
 
-def test_bits_do_not_depend_on_the_number_of_threads(sequences):
+@pytest.mark.parametrize("units", [8, 40])
+def test_bits_do_not_depend_on_the_number_of_threads(sequences, units):
     X, y = sequences
     before = torch.get_num_threads()
     predictions = []
     for n_threads in (1, 2):
         torch.set_num_threads(n_threads)
-        predictions.append(small(dropout=0.2).fit(X, y).predict(X))
+        predictions.append(small(units=units, dropout=0.2).fit(X, y).predict(X))
     torch.set_num_threads(before)
     assert np.array_equal(*predictions)
 
@@ -878,7 +879,7 @@ def test_batches_of_predictions_are_smaller_where_sequences_are_long(monkeypatch
     lengths = [1] * 300 + [100] * 20
     dataset = SequenceDataset(Sequences.joined([np.zeros((n, 1)) for n in lengths]))
     batches = [inputs["x"] for inputs, _ in Batches(dataset, batch_size=256)]
-    assert [len(x) for x in batches] == [256, *[8] * 8]
+    assert [len(x) for x in batches] == [256, *[10] * 6, 4]
 
 
 def test_early_stopping_holds_out_the_tail_of_sequences():
@@ -1181,12 +1182,15 @@ def test_fit_and_predict_do_not_copy_x():
     assert peak < X.nbytes / 2
 
 
-def test_predictions_are_made_in_blocks(sequences):
+@pytest.mark.parametrize(
+    ("units", "expected"), [(1, [600]), (200, [374, 226]), (600, [128] * 4 + [88])]
+)
+def test_predictions_are_made_in_blocks_that_stay_in_the_cache(sequences, units, expected):
     X, y = sequences
-    model = small(max_epochs=0).fit(X, y)
+    model = small(max_epochs=0, units=units).fit(X, y)
     sizes = []
     model.module_.register_forward_pre_hook(
         lambda _, args, inputs: sizes.append(len(inputs["x"])), with_kwargs=True
     )
     model.predict(np.repeat(X, 10, axis=0))
-    assert sizes == [256, 256, 88]
+    assert sizes == expected
