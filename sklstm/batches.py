@@ -13,7 +13,7 @@ from torch import Tensor
 from torch.utils.data import Dataset
 
 from .sequences import Sequences
-from .targets import n_labels
+from .targets import is_full, n_labels
 
 BLOCK = 2**22
 POOL = 32
@@ -30,10 +30,13 @@ class SequenceDataset(Dataset[Any]):
         Inputs.
 
     y : Sequences or ndarray of shape (n_samples,) or (n_samples, n_outputs), default=None
-        Targets, unscaled, for each step of X or for each sample; NaN is no label.
+        Targets, unscaled; NaN is no label.
 
     sample_weight : ndarray of shape (n_samples,), default=None
         Weights; only their ratios matter.
+
+    has_steps : bool, default=False
+        Whether y has targets for each step of X, rather than for each sample.
     """
 
     def __init__(
@@ -41,9 +44,10 @@ class SequenceDataset(Dataset[Any]):
         X: Sequences | NDArray[Any],
         y: Sequences | NDArray[Any] | None = None,
         sample_weight: NDArray[np.float64] | None = None,
+        has_steps: bool = False,
     ) -> None:
         self.X = X if isinstance(X, Sequences) else Sequences.equal(X)
-        self.has_steps = isinstance(y, Sequences)
+        self.has_steps = has_steps
         self.y = y if isinstance(y, Sequences) else _single_steps(y, len(X))
         self.sample_weight = sample_weight
         self.label_weight = None if y is None else _label_weight(self.y, sample_weight)
@@ -65,9 +69,8 @@ class SequenceDataset(Dataset[Any]):
 
     def part(self, part: Any) -> SequenceDataset:
         """Return some of the samples."""
-        y = self.y[part]
         weight = None if self.sample_weight is None else self.sample_weight[part]
-        return SequenceDataset(self.X[part], y if self.has_steps else y.steps(), weight)
+        return SequenceDataset(self.X[part], self.y[part], weight, self.has_steps)
 
 
 def inputs_of(X: Sequences, index: Any) -> dict[str, Tensor]:
@@ -100,10 +103,11 @@ def _label_weight(
 
     `None` where a plain mean over the labels of a batch is that already.
     """
+    if sample_weight is None and is_full(y):
+        return None
     counts = n_labels(y)
     if sample_weight is None:
-        full = y.are_equal and (counts == y.lengths * y.n_features).all()
-        return None if full else np.full(len(y), 1 / counts.mean())
+        return np.full(len(y), 1 / counts.mean())
     return sample_weight / (sample_weight * counts).mean()
 
 

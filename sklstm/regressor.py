@@ -573,9 +573,7 @@ class StackedLSTMRegressor(RegressorMixin, BaseEstimator):
             self, sequences, y, return_sequences=self.return_sequences
         )
         sequences, targets, weight = drop_unused(sequences, targets, sample_weight)
-        return SequenceDataset(
-            sequences, targets if self.return_sequences else targets.steps(), weight
-        )
+        return SequenceDataset(sequences, targets, weight, has_steps=self.return_sequences)
 
     def _check_predict_input(self, X: Any) -> Sequences:
         if not hasattr(self, "net_"):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import cached_property, partial
@@ -14,7 +14,7 @@ from numpy.typing import ArrayLike, NDArray
 from sklearn.preprocessing import StandardScaler
 from sklearn.utils.validation import _check_feature_names, validate_data
 
-BLOCK_BYTES = 16 * 2**20
+BLOCK_BYTES = 2 * 2**20
 FAR, ABSURD = 10.0, 1e4
 MOST_PASSES, ENOUGH = 8, 2**16
 LARGEST = float(np.finfo(np.float32).max)
@@ -117,7 +117,11 @@ class Sequences:
 
     def blocks(self) -> Iterator[slice]:
         """Slices of the sequences that hold some 16 MiB each, and at least one sequence."""
-        ends = np.cumsum(self.lengths) * (8 * max(1, self.n_features))
+        step_bytes = 8 * max(1, self.n_features)
+        if self.are_rows:
+            yield from _slices(len(self), BLOCK_BYTES // (step_bytes * self.values.shape[1]))
+            return
+        ends = np.cumsum(self.lengths) * step_bytes
         first = 0
         while first < len(self):
             before = ends[first - 1] if first else 0
@@ -188,12 +192,13 @@ def as_sequences(
                 _check_feature_names(estimator, X, reset=True)
             tables = as_tables(arrays, "X")
             _check_n_features(estimator, tables[0].shape[1], reset)
-            found = [_find_steps(table[np.newaxis], i) for i, table in enumerate(tables)]
+            parts = (slice(i, i + 1) for i in range(len(tables)))
+            found = ((i, _find_steps(tables[i.start][np.newaxis], i.start)) for i in parts)
             return _with_steps(Sequences.joined(tables), found)
     checked = _check_array(estimator, X, reset)
     if checked.ndim == 3:
         _check_n_features(estimator, checked.shape[2], reset)
-        found = [_find_steps(checked[block], block.start) for block in _blocks(checked)]
+        found = ((i, _find_steps(checked[i], i.start)) for i in _blocks(checked))
         return _with_steps(Sequences.equal(checked), found)
     check_finite(checked, "X")
     return Sequences.equal(_steps_in_rows(checked, n_timesteps))
@@ -416,12 +421,15 @@ def _check_unmasked(values: Any, name: str) -> None:
         raise ValueError(f"{name} has masked entries; fill missing steps with NaN instead.")
 
 
-def _find_steps(values: NDArray[Any], first_sample: int) -> tuple[Indices, Indices]:
-    """Count the missing steps before, and the present ones; all there is must be finite."""
+def _find_steps(values: NDArray[Any], first_sample: int) -> tuple[Indices, Indices] | None:
+    """Count the missing steps before, and the present ones, or return `None` if none is missing.
+
+    All there is must be finite.
+    """
     check_real(values, "X")
-    n_samples, n_steps, _ = values.shape
+    n_steps = values.shape[1]
     if _in_range(values):
-        return _repeated(0, n_samples), _repeated(n_steps, n_samples)
+        return None
     present = ~np.isnan(values).all(axis=2)
     if not present.any(axis=1).all():
         empty = first_sample + int(np.argmin(present.any(axis=1)))
@@ -435,12 +443,16 @@ def _find_steps(values: NDArray[Any], first_sample: int) -> tuple[Indices, Indic
     return leading, ends - leading
 
 
-def _with_steps(sequences: Sequences, found: list[tuple[Indices, Indices]]) -> Sequences:
-    leading, lengths = (
-        part[0] if len(part) == 1 else np.concatenate(part) for part in zip(*found, strict=True)
-    )
-    if np.array_equal(lengths, sequences.spans):
+def _with_steps(
+    sequences: Sequences, found: Iterable[tuple[slice, tuple[Indices, Indices] | None]]
+) -> Sequences:
+    """Leave out the missing steps, of parts in which some are missing."""
+    parts = [(part, steps) for part, steps in found if steps is not None]
+    if not parts:
         return sequences
+    leading, lengths = sequences.leading.copy(), sequences.spans.copy()
+    for part, steps in parts:
+        leading[part], lengths[part] = steps
     return replace(sequences, leading=leading, lengths=lengths)
 
 
@@ -538,5 +550,10 @@ def _steps_in_rows(X: NDArray[Any], n_timesteps: int | None) -> NDArray[Any]:
 
 
 def _blocks(values: NDArray[Any]) -> Iterator[slice]:
-    n_rows = max(1, BLOCK_BYTES // (values[:1].size * 8))
-    return (slice(start, start + n_rows) for start in range(0, len(values), n_rows))
+    return _slices(len(values), BLOCK_BYTES // (values[:1].size * 8))
+
+
+def _slices(n: int, size: int) -> Iterator[slice]:
+    """Cut so many samples into slices of a size, or of one sample."""
+    size = max(1, size)
+    return (slice(first, min(first + size, n)) for first in range(0, n, size))

@@ -131,6 +131,11 @@ def join_steps(y: Any, name: str) -> Sequences:
     return Sequences.joined(as_tables(arrays, name)) if arrays else _steps_of_array(y, name)[0]
 
 
+def is_full(y: Sequences) -> bool:
+    """Tell whether all have as many targets, each of them a label."""
+    return y.are_equal and not any(np.isnan(y[block].steps()).any() for block in y.blocks())
+
+
 def n_labels(y: Sequences) -> NDArray[np.intp]:
     """Count the labels of each sample: all that is not NaN."""
     counts = []
@@ -159,6 +164,8 @@ def drop_unused(
     ValueError
         If a weight is negative or not finite, or if no sample is left.
     """
+    if sample_weight is None and is_full(y):
+        return X, y, None
     kept = n_labels(y) > 0
     if not kept.any():
         raise ValueError("y has no label: it is NaN at every step.")

@@ -32,7 +32,7 @@ def training_data(regressor: StackedLSTMRegressor, X: Any, y: Any) -> SequenceDa
     sequences, targets, _ = drop_unused(sequences, targets, None)
     order = np.argsort(sequences.lengths, kind="stable")
     sequences, targets = sequences[order], targets[order]
-    return SequenceDataset(sequences, targets if has_steps else targets.steps())
+    return SequenceDataset(sequences, targets, has_steps=has_steps)
 
 
 def without_dropout(module: StackedLSTM) -> StackedLSTM:
