@@ -220,8 +220,11 @@ class DepthSearchCV(MetaEstimatorMixin, BaseEstimator):
         X, y = indexable(X, y)
         routed = self._route(_check_method_params(X, params))
         splits = self._split(X, y, routed.splitter.split)
+        fit_params, score_params = dict(routed.estimator.fit), dict(routed.scorer.score)
         records = Parallel(n_jobs=self.n_jobs, verbose=self.verbose)(
-            delayed(_grow_and_score)(self.estimator, depths, scorer, X, y, split, routed)
+            delayed(_grow_and_score)(
+                self.estimator, depths, scorer, X, y, split, fit_params, score_params
+            )
             for split in splits
         )
         columns = _columns(records)
@@ -357,12 +360,13 @@ def _grow_and_score(
     X: Any,
     y: Any,
     split: tuple[NDArray[Any], NDArray[Any]],
-    routed: Bunch,
+    fit_params: dict[str, Any],
+    score_params: dict[str, Any],
 ) -> Records:
     """Grow through all depths on the training part of one split, and score its test part."""
     train, test = split
-    fit_params = _check_method_params(X, routed.estimator.fit, train)
-    score_params = _check_method_params(X, routed.scorer.score, test)
+    fit_params = _check_method_params(X, fit_params, train)
+    score_params = _check_method_params(X, score_params, test)
     X_train, y_train = _safe_split(estimator, X, y, train)
     X_test, y_test = _safe_split(estimator, X, y, test, train)
     records: Records = []
