@@ -69,7 +69,8 @@ def depth_search() -> DepthSearchCV:
 # In this process, then on the cluster
 # ------------------------------------
 #
-# `scatter` sends X and y to every worker once. A worker runs one fit at a time.
+# `scatter` sends X and y to every worker once. A worker runs one fit at a
+# time.
 
 if __name__ == "__main__":
     table = hourly_table()
@@ -120,7 +121,9 @@ if __name__ == "__main__":
     )
     DepthCurveDisplay.from_search(search, ax=left)
     folds = [task for task in stream.data if "_grow_and_score" in task["key"]]
-    lines = {worker: i for i, worker in enumerate({t["worker"] for t in folds})}
+    lines = {
+        worker: i for i, worker in enumerate({t["worker"] for t in folds})
+    }
     for task in folds:
         (ran,) = (s for s in task["startstops"] if s["action"] == "compute")
         right.barh(
