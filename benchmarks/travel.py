@@ -82,7 +82,7 @@ def main():
         print(f"{name:<40} {n_bytes / 1e3:>10,.1f}")
     print(f"\n{'sent, in sizes of the windows':<40} {'plain':>10} {'scatter':>10}")
     with (
-        LocalCluster(n_workers=2, threads_per_worker=1, dashboard_address=None) as cluster,
+        LocalCluster(n_workers=2, threads_per_worker=1, dashboard_address=":0") as cluster,
         Client(cluster),
     ):
         for name, X, search in searches(table, windows):

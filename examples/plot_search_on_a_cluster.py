@@ -79,7 +79,7 @@ if __name__ == "__main__":
     serial = depth_search().fit(X, y)
     with (
         LocalCluster(
-            n_workers=2, threads_per_worker=1, dashboard_address=None
+            n_workers=2, threads_per_worker=1, dashboard_address=":0"
         ) as cluster,
         Client(cluster) as client,
     ):

@@ -44,7 +44,7 @@ def client():
     """Two worker processes that keep their copies of what they were sent."""
     with (
         LocalCluster(
-            n_workers=2, threads_per_worker=1, host="127.0.0.1", dashboard_address=None
+            n_workers=2, threads_per_worker=1, host="127.0.0.1", dashboard_address="127.0.0.1:0"
         ) as cluster,
         Client(cluster.scheduler_address) as client,
     ):
