@@ -18,6 +18,7 @@ from torch import Tensor, nn
 
 from .batches import ROWS, blocks_in_order, inputs_of
 from .callbacks import Average, BestEpoch, DivergedError, StopTraining, copies
+from .heap import heap_kept
 from .sequences import Sequences, ranges
 
 
@@ -56,7 +57,7 @@ OPTIMIZERS: dict[str, type[torch.optim.Optimizer]] = {
 }
 Statistics = tuple[NDArray[np.float64], NDArray[np.float64]]
 IN_CACHE, FEWEST_ROWS, MOST_ROWS = 2**19, 128, 1024
-SMALL = 32
+SMALL = 1024
 _RNG_LOCK = threading.RLock()
 FUSED = (torch.optim.Adam, torch.optim.AdamW, torch.optim.SGD)
 
@@ -159,7 +160,7 @@ class StackedLSTMNet(NeuralNetRegressor):
             self.optimizer_.load_state_dict({**fresh, "state": {**fresh["state"], **state}})
 
     def partial_fit(self, X: Any, y: Any = None, classes: Any = None, **kwargs: Any) -> Any:
-        with own_rng(self.device), self._enough_threads():
+        with own_rng(self.device), self._enough_threads(), heap_kept():
             try:
                 super().partial_fit(X, y, classes, **kwargs)
             except KeyboardInterrupt:
@@ -181,7 +182,7 @@ class StackedLSTMNet(NeuralNetRegressor):
 
     def rehearse(self, data: Any) -> None:
         """Train without a safety net: interrupts and divergence are raised."""
-        with own_rng(self.device), self._enough_threads():
+        with own_rng(self.device), self._enough_threads(), heap_kept():
             self.notify("on_train_begin", X=data, y=None)
             NeuralNetRegressor.fit_loop(self, data)
             self.set_weights(self.weights_to_keep())
@@ -304,8 +305,9 @@ class StackedLSTMNet(NeuralNetRegressor):
         """Predict block by block, each small enough to stay in the processor's cache."""
         self._set_training(False)
         n_rows = IN_CACHE // (int(X.lengths.max()) * self.module_.widest) // ROWS * ROWS
-        blocks = blocks_in_order(X, min(MOST_ROWS, max(FEWEST_ROWS, n_rows)))
-        with torch.inference_mode():
+        n_rows = min(MOST_ROWS, max(FEWEST_ROWS, n_rows))
+        blocks = blocks_in_order(X, n_rows)
+        with torch.inference_mode(), heap_kept() if len(X) > n_rows else nullcontext():
             parts = [self._answer(inputs_of(X, block)).cpu().numpy() for block in blocks]
         return parts[0] if len(parts) == 1 else np.concatenate(parts)
 
@@ -323,9 +325,9 @@ class StackedLSTMNet(NeuralNetRegressor):
 
     @contextmanager
     def _enough_threads(self) -> Iterator[None]:
-        """Train small layers on one thread: more of them wait for each other most of the time."""
+        """Train small layers on one thread: two of them mostly wait for each other."""
         n_threads = torch.get_num_threads()
-        if n_threads == 1 or self.module_.widest > SMALL:
+        if n_threads == 1 or self.module_.widest * self.batch_size > SMALL:
             yield
             return
         torch.set_num_threads(1)

@@ -60,10 +60,13 @@ def seen(model):
 
 
 @pytest.mark.usefixtures("two_threads")
-@pytest.mark.parametrize(("units", "n_threads"), [(32, 1), ((32, 33), 2)])
-def test_small_layers_train_on_one_thread(sequences, units, n_threads):
+@pytest.mark.parametrize(
+    ("units", "batch_size", "n_threads"), [(32, 32, 1), ((32, 33), 32, 2), (32, 33, 2), (16, 64, 1)]
+)
+def test_small_batches_of_small_layers_train_on_one_thread(sequences, units, batch_size, n_threads):
     recorder = Recorder(lambda net: torch.get_num_threads())
-    model = small(n_layers=2, units=units, callbacks=[recorder]).fit(*sequences)
+    params = {"units": units, "batch_size": batch_size, "callbacks": [recorder]}
+    model = small(n_layers=2, **params).fit(*sequences)
     assert set(seen(model)) == {n_threads}
     assert torch.get_num_threads() == 2
 

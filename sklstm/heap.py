@@ -1,0 +1,61 @@
+"""Keep the memory that one mini-batch gives back for the next one."""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import platform
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import cache
+
+M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3
+KEPT = 2**30
+GLIBC_MOST = 2**25
+_LOCK = threading.Lock()
+_n_inside = 0
+
+
+@contextmanager
+def heap_kept() -> Iterator[None]:
+    """Have malloc keep freed memory, up to a gibibyte, until the end of the block.
+
+    glibc hands large blocks back to the system as soon as they are freed. A mini-batch frees
+    as much as it takes, so each one would have the system map, and clear, all its pages anew,
+    which may take as long as the arithmetic. At the end all that is free is handed back, and
+    the thresholds are where glibc itself stops raising them. Where another malloc is in use, or
+    the user has tuned this one, nothing is changed.
+    """
+    libc = _tunable_libc()
+    if libc is None:
+        yield
+        return
+    _count(libc, 1)
+    try:
+        yield
+    finally:
+        _count(libc, -1)
+
+
+def _count(libc: ctypes.CDLL, change: int) -> None:
+    """Count who is inside; the first sets the thresholds, the last sets them back."""
+    global _n_inside  # noqa: PLW0603
+    with _LOCK:
+        _n_inside += change
+        if _n_inside == 1 and change == 1:
+            libc.mallopt(M_MMAP_THRESHOLD, KEPT)
+            libc.mallopt(M_TRIM_THRESHOLD, KEPT)
+        elif _n_inside == 0:
+            libc.mallopt(M_MMAP_THRESHOLD, GLIBC_MOST)
+            libc.mallopt(M_TRIM_THRESHOLD, 2 * GLIBC_MOST)
+            libc.malloc_trim(0)
+
+
+@cache
+def _tunable_libc() -> ctypes.CDLL | None:
+    tuned = any(name.startswith("MALLOC_") for name in os.environ)
+    tuned |= "glibc.malloc" in os.environ.get("GLIBC_TUNABLES", "")
+    if tuned or platform.libc_ver()[0] != "glibc":
+        return None
+    return ctypes.CDLL(None)
