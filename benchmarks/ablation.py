@@ -126,6 +126,7 @@ CHANGES: dict[str, dict[str, Any]] = {
     "clip_norm=None": {"clip_norm": None},
     "early_stopping": {"early_stopping": True},
     "standardize=False": {"standardize": False},
+    "bfloat16": {"precision": "bfloat16"},
     "forget bias 1": {},
     "chrono biases": {},
     "orthogonal": {},

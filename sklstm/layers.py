@@ -58,10 +58,11 @@ class Dense(nn.Linear):
 
 def _row_by_row(x: Tensor, weight: Tensor) -> Tensor:
     n_rows = max(4, PRODUCTS // weight.numel() // 4 * 4)
+    if x.ndim == 2 and len(x) <= n_rows:
+        return (x.unsqueeze(-2) * weight).sum(dim=-1)
     parts = x.reshape(-1, weight.shape[1]).split(n_rows)
-    sums = [(rows.unsqueeze(-2) * weight).sum(dim=-1) for rows in parts]
-    y = sums[0] if len(sums) == 1 else torch.cat(sums)
-    return y.reshape(*x.shape[:-1], weight.shape[0])
+    sums = torch.cat([_row_by_row(rows, weight) for rows in parts])
+    return sums.reshape(*x.shape[:-1], weight.shape[0])
 
 
 class LinearPath(nn.Module):
@@ -129,6 +130,12 @@ class LinearPath(nn.Module):
             steps = lengths.to(x.device).unsqueeze(1) + torch.arange(self.n_steps, device=x.device)
             windows = padded.take_along_dim(steps.unsqueeze(2), dim=1)
         return windows.flatten(-2)
+
+
+def dtype_of(layer: nn.Module) -> torch.dtype:
+    """Type of the weights of an LSTM layer of either kind."""
+    weights = (layer.forward_layer if isinstance(layer, Bidirectional) else layer).weight_ih_l0
+    return weights.dtype  # type: ignore[return-value, union-attr]
 
 
 class Bidirectional(nn.Module):

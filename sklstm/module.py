@@ -22,6 +22,7 @@ from .layers import (
     Residual,
     Standardize,
     at_end,
+    dtype_of,
     maximum,
     mean,
     run,
@@ -385,7 +386,7 @@ class StackedLSTM(nn.Module):
         return torch.cat([at_end(forward, lengths), backward[:, 0]], dim=-1)
 
     def _weights_dtype(self) -> torch.dtype:
-        return next(self.layers[0].parameters()).dtype
+        return dtype_of(self.layers[0])
 
 
 def _checked_lengths(lengths: Tensor, x: Tensor) -> Tensor:
