@@ -40,7 +40,7 @@ def heap_kept() -> Iterator[None]:
 
 def _count(libc: ctypes.CDLL, change: int) -> None:
     """Count who is inside; the first sets the thresholds, the last sets them back."""
-    global _n_inside  # noqa: PLW0603
+    global _n_inside
     with _LOCK:
         _n_inside += change
         if _n_inside == 1 and change == 1:

@@ -135,7 +135,7 @@ class LinearPath(nn.Module):
 def dtype_of(layer: nn.Module) -> torch.dtype:
     """Type of the weights of an LSTM layer of either kind."""
     weights = (layer.forward_layer if isinstance(layer, Bidirectional) else layer).weight_ih_l0
-    return weights.dtype  # type: ignore[return-value, union-attr]
+    return weights.dtype  # type: ignore[return-value]
 
 
 class Bidirectional(nn.Module):
