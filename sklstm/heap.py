@@ -11,6 +11,7 @@ from contextlib import contextmanager
 from functools import cache
 
 M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3
+TUNED = {"MALLOC_TRIM_THRESHOLD_", "MALLOC_MMAP_THRESHOLD_", "MALLOC_MMAP_MAX_"}
 KEPT = 2**30
 GLIBC_MOST = 2**25
 _LOCK = threading.Lock()
@@ -54,7 +55,7 @@ def _count(libc: ctypes.CDLL, change: int) -> None:
 
 @cache
 def _tunable_libc() -> ctypes.CDLL | None:
-    tuned = any(name.startswith("MALLOC_") for name in os.environ)
+    tuned = not TUNED.isdisjoint(os.environ)
     tuned |= "glibc.malloc" in os.environ.get("GLIBC_TUNABLES", "")
     if tuned or platform.libc_ver()[0] != "glibc":
         return None

@@ -1,0 +1,131 @@
+"""Memory: what a fit keeps from batch to batch, and what it never loads."""
+
+import platform
+import resource
+import tracemalloc
+from pathlib import Path
+
+import numpy as np
+import pytest
+from sklearn.pipeline import make_pipeline
+
+from sklstm import LagWindows, StackedLSTMRegressor, heap
+
+PAGES = 40 * 2**20 // resource.getpagesize()
+glibc_only = pytest.mark.skipif(
+    platform.libc_ver()[0] != "glibc", reason="mallopt and malloc_trim are glibc's"
+)
+
+
+@pytest.fixture
+def untuned(monkeypatch):
+    for name in [*heap.TUNED, "GLIBC_TUNABLES"]:
+        monkeypatch.delenv(name, raising=False)
+    heap._tunable_libc.cache_clear()
+    yield
+    heap._tunable_libc.cache_clear()
+
+
+def small(**params):
+    return StackedLSTMRegressor(
+        **{"units": 4, "linear_steps": None, "max_epochs": 1, "random_state": 0, **params}
+    )
+
+
+def page_faults(n_times):
+    """Page faults of a process that takes 40 MiB, writes to them and gives them back."""
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+    for _ in range(n_times):
+        b"x" * (40 * 2**20)
+    return resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before
+
+
+def resident():
+    return int(Path("/proc/self/statm").read_text().split()[1])
+
+
+@glibc_only
+@pytest.mark.usefixtures("untuned")
+def test_memory_is_taken_from_the_system_once_and_handed_back_at_the_end():
+    assert page_faults(10) > 9 * PAGES
+    before = resident()
+    with heap.heap_kept():
+        with heap.heap_kept():
+            page_faults(1)
+        assert page_faults(10) < PAGES
+        assert resident() > before + PAGES / 2
+    assert resident() < before + PAGES / 2
+    assert page_faults(10) > 9 * PAGES
+
+
+@glibc_only
+@pytest.mark.usefixtures("untuned")
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [("MALLOC_TRIM_THRESHOLD_", "1000"), ("GLIBC_TUNABLES", "glibc.malloc.mmap_threshold=1000")],
+)
+def test_what_the_user_has_tuned_is_left_alone(monkeypatch, name, value):
+    monkeypatch.setenv(name, value)
+    with heap.heap_kept():
+        assert page_faults(10) > 9 * PAGES
+
+
+@pytest.mark.usefixtures("untuned")
+def test_another_malloc_is_left_alone(monkeypatch):
+    monkeypatch.setattr(platform, "libc_ver", lambda: ("", ""))
+    with heap.heap_kept():
+        assert heap._tunable_libc() is None
+
+
+# larger than memory
+
+
+def allocated(function):
+    """Return the result of a function, and the bytes that numpy had at its peak."""
+    function()
+    tracemalloc.start()
+    result = function()
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    return result, peak
+
+
+@pytest.fixture
+def on_disk(tmp_path):
+    """Make a memory map of 32 MB: 10,000 windows of 100 steps and 8 features."""
+    X = np.lib.format.open_memmap(tmp_path / "X.npy", "w+", "float32", (10_000, 100, 8))
+    X[:] = np.random.default_rng(0).standard_normal((100, 8), "float32")
+    X[:, -1, 0] = np.linspace(-1, 1, len(X))
+    X.flush()
+    return np.load(tmp_path / "X.npy", mmap_mode="r"), np.linspace(-1, 1, len(X))
+
+
+@pytest.mark.parametrize("params", [{}, {"linear_steps": 2}, {"early_stopping": True}])
+def test_a_memory_map_is_fitted_and_predicted_without_loading_it(on_disk, params):
+    X, y = on_disk
+    params = {"batch_size": 200, **params}
+    model, peak = allocated(lambda: small(**params).fit(X, y))
+    assert peak < X.nbytes * 0.4
+    predictions, peak = allocated(lambda: model.predict(X))
+    assert peak < X.nbytes / 4
+    assert np.array_equal(predictions, small(**params).fit(np.array(X), y).predict(np.array(X)))
+
+
+def test_chunks_of_a_memory_map_train_as_chunks_in_memory(on_disk):
+    X, y = on_disk
+    models = [small(batch_size=200), small(batch_size=200)]
+    for start in range(0, 1000, 250):
+        chunk = slice(start, start + 250)
+        models[0].partial_fit(X[chunk], y[chunk])
+        models[1].partial_fit(np.array(X[chunk]), y[chunk])
+    assert np.array_equal(*(model.predict(X[:100]) for model in models))
+
+
+def test_windows_of_a_table_on_disk_take_a_copy_of_the_table_and_no_more(tmp_path):
+    table = np.random.default_rng(0).standard_normal((100_000, 4))
+    np.save(tmp_path / "table.npy", table)
+    on_disk = np.load(tmp_path / "table.npy", mmap_mode="r")
+    model = make_pipeline(LagWindows(48), small(batch_size=1000))
+    _, peak = allocated(lambda: model.fit(on_disk, table[:, 0]))
+    assert peak < 4.5 * table.nbytes < 48 * table.nbytes / 10
+    assert np.array_equal(model.predict(on_disk), model.predict(table))
