@@ -12,12 +12,14 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.utils.data import Dataset
 
+from .mapped import releasing
 from .sequences import Sequences
 from .targets import is_full, n_labels
 
 BLOCK = 2**22
 POOL = 32
 PREDICT_ROWS = 256
+RELEASED = 64
 ROWS = 2
 
 
@@ -83,6 +85,10 @@ def inputs_of(X: Sequences, index: Any) -> dict[str, Tensor]:
 
 def blocks_in_order(X: Sequences, n_rows: int) -> Iterator[slice]:
     """Slices of `n_rows` sequences, and fewer where they are long: at most `BLOCK` numbers."""
+    return releasing(X.values, _blocks_in_order(X, n_rows))
+
+
+def _blocks_in_order(X: Sequences, n_rows: int) -> Iterator[slice]:
     for start in range(0, len(X), n_rows):
         stop = min(start + n_rows, len(X))
         row = int(X.lengths[start:stop].max()) * X.n_features
@@ -137,11 +143,17 @@ class Batches:
         self.shuffle = shuffle
 
     def __iter__(self) -> Iterator[tuple[Any, Tensor]]:
-        in_order = blocks_in_order(self.dataset.X, self.batch_size)
-        for batch in self._shuffled() if self.shuffle else in_order:
+        for batch in self._shuffled() if self.shuffle else self._in_order():
             yield self.dataset[batch]
 
-    def _shuffled(self) -> list[NDArray[np.intp]]:
+    def _in_order(self) -> Iterator[slice]:
+        return blocks_in_order(self.dataset.X, self.batch_size)
+
+    def _shuffled(self) -> Iterator[NDArray[np.intp]]:
+        every = max(1, RELEASED // self.batch_size)
+        return releasing(self.dataset.X.values, self._at_random(), every)
+
+    def _at_random(self) -> list[NDArray[np.intp]]:
         lengths = self.dataset.X.lengths
         order = torch.randperm(len(lengths), device="cpu").numpy()
         if self.dataset.X.are_equal:

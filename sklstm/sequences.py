@@ -14,6 +14,8 @@ from numpy.typing import ArrayLike, NDArray
 from sklearn.preprocessing import StandardScaler
 from sklearn.utils.validation import _check_feature_names, validate_data
 
+from .mapped import releasing
+
 BLOCK_BYTES = 2 * 2**20
 FAR, ABSURD = 10.0, 1e4
 MOST_PASSES, ENOUGH = 8, 2**16
@@ -116,7 +118,10 @@ class Sequences:
         return self._at(rows, ranges(self.firsts + self.leading, self.lengths))
 
     def blocks(self) -> Iterator[slice]:
-        """Slices of the sequences that hold some 16 MiB each, and at least one sequence."""
+        """Slices of the sequences that hold some MiB each, and at least one sequence."""
+        return releasing(self.values, self._blocks())
+
+    def _blocks(self) -> Iterator[slice]:
         step_bytes = 8 * max(1, self.n_features)
         if self.are_rows:
             yield from _slices(len(self), BLOCK_BYTES // (step_bytes * self.values.shape[1]))
@@ -550,7 +555,7 @@ def _steps_in_rows(X: NDArray[Any], n_timesteps: int | None) -> NDArray[Any]:
 
 
 def _blocks(values: NDArray[Any]) -> Iterator[slice]:
-    return _slices(len(values), BLOCK_BYTES // (values[:1].size * 8))
+    return releasing(values, _slices(len(values), BLOCK_BYTES // (values[:1].size * 8)))
 
 
 def _slices(n: int, size: int) -> Iterator[slice]:
