@@ -12,14 +12,13 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.utils.data import Dataset
 
-from .mapped import releasing
+from .mapped import SCATTERED, releasing
 from .sequences import Sequences
 from .targets import is_full, n_labels
 
 BLOCK = 2**22
 POOL = 32
 PREDICT_ROWS = 256
-RELEASED = 64
 ROWS = 2
 
 
@@ -150,7 +149,7 @@ class Batches:
         return blocks_in_order(self.dataset.X, self.batch_size)
 
     def _shuffled(self) -> Iterator[NDArray[np.intp]]:
-        every = max(1, RELEASED // self.batch_size)
+        every = max(1, SCATTERED // self.batch_size)
         return releasing(self.dataset.X.values, self._at_random(), every)
 
     def _at_random(self) -> list[NDArray[np.intp]]:

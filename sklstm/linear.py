@@ -10,8 +10,9 @@ from numpy.typing import NDArray
 from sklearn.linear_model import RidgeCV
 from threadpoolctl import threadpool_limits
 
-from .batches import PREDICT_ROWS, Batches, SequenceDataset
+from .batches import Batches, SequenceDataset
 from .layers import LinearPath
+from .mapped import SCATTERED
 from .module import StackedLSTM
 
 MOST_COLUMNS = 512
@@ -75,7 +76,7 @@ def _rows(
 ) -> tuple[Array, Array, Array]:
     """Collect what the path reads, scaled targets and weights, a row a labelled target."""
     parts = []
-    for inputs, y in Batches(data, PREDICT_ROWS):
+    for inputs, y in Batches(data, SCATTERED):
         x = module.scale_inputs(inputs["x"].to(linear.weight.device))
         windows = module.linear_windows(linear, x, inputs.get("lengths"))
         weight = inputs.get("label_weight", torch.ones(len(x), dtype=torch.float64))

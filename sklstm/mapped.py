@@ -10,14 +10,16 @@ import numpy as np
 
 Part = TypeVar("Part")
 SHARED = {"r", "r+", "w+"}
+SCATTERED = 64
 
 
 def releasing(values: Any, parts: Iterable[Part], every: int = 1) -> Iterator[Part]:
     """Go through parts of an array, and give its pages back each time some have been read.
 
-    Pages of a file stay with a process as long as there is memory, and count as its own. Only
-    those of a memory map that is a view of its file are given back: what was written to it
-    is in the file.
+    Pages of a file stay with a process as long as there is memory, and count as its own; with
+    each row that is read, the system may map two megabytes. `SCATTERED` rows at a time are few
+    enough. Only pages of a memory map that is a view of its file are given back: what was
+    written to it is in the file.
 
     Parameters
     ----------

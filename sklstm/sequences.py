@@ -14,7 +14,7 @@ from numpy.typing import ArrayLike, NDArray
 from sklearn.preprocessing import StandardScaler
 from sklearn.utils.validation import _check_feature_names, validate_data
 
-from .mapped import releasing
+from .mapped import SCATTERED, releasing
 
 BLOCK_BYTES = 2 * 2**20
 FAR, ABSURD = 10.0, 1e4
@@ -295,7 +295,9 @@ def _median_and_absurd_distance(
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     rng, n_steps = np.random.default_rng(0), max(1, ENOUGH // values.n_features)
     n_samples = min(len(values), math.ceil(n_steps / values.lengths.mean()))
-    steps = values[np.sort(rng.choice(len(values), n_samples, replace=False))].steps()
+    drawn = values[np.sort(rng.choice(len(values), n_samples, replace=False))]
+    parts = releasing(values.values, _slices(n_samples, SCATTERED))
+    steps = np.concatenate([drawn[part].steps() for part in parts])
     steps = steps[rng.choice(len(steps), min(len(steps), n_steps), replace=False)]
     low, median, high = np.quantile(steps.astype(np.float64, copy=False), [0.05, 0.5, 0.95], axis=0)
     return median, ABSURD * (high - low) / 2

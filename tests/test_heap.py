@@ -129,3 +129,32 @@ def test_windows_of_a_table_on_disk_take_a_copy_of_the_table_and_no_more(tmp_pat
     _, peak = allocated(lambda: model.fit(on_disk, table[:, 0]))
     assert peak < 4.5 * table.nbytes < 48 * table.nbytes / 10
     assert np.array_equal(model.predict(on_disk), model.predict(table))
+
+
+def resident_file():
+    """Bytes of mapped files that are in memory."""
+    lines = Path("/proc/self/status").read_text().splitlines()
+    return 1024 * next(int(line.split()[1]) for line in lines if line.startswith("RssFile"))
+
+
+@pytest.mark.skipif(platform.system() != "Linux", reason="reads /proc")
+def test_pages_that_were_read_go_back_to_the_system(on_disk):
+    X, y = on_disk
+    before = resident_file()
+    X.sum()
+    assert resident_file() > before + 0.9 * X.nbytes
+    small(batch_size=200).fit(X, y).predict(X)
+    assert resident_file() < before + 0.1 * X.nbytes
+
+
+@pytest.mark.parametrize("mode", ["c", "r+"])
+def test_what_was_written_to_a_memory_map_is_still_there_after_a_fit(tmp_path, mode):
+    np.save(tmp_path / "X.npy", np.random.default_rng(0).standard_normal((300, 10, 2)))
+    X = np.load(tmp_path / "X.npy", mmap_mode=mode)
+    X[::2] = 7.0
+    expected = np.array(X)
+    model = small().fit(X[:, 1:], np.arange(300.0))
+    model.predict(X)
+    assert np.array_equal(X, expected)
+    on_disk = np.load(tmp_path / "X.npy")
+    assert np.array_equal(on_disk, expected) == (mode == "r+")
