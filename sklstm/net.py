@@ -7,6 +7,7 @@ import threading
 import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, nullcontext
+from itertools import chain
 from typing import Any
 
 import numpy as np
@@ -298,8 +299,12 @@ class StackedLSTMNet(NeuralNetRegressor):
         y[ranges((np.cumsum(counts) - counts)[order], counts[order])] = by_length
         return y
 
+    @property
+    def _answers_once(self) -> bool:
+        return not self.module_.return_sequences
+
     def _n_answers(self, X: Sequences) -> NDArray[np.intp]:
-        return X.lengths if self.module_.return_sequences else np.ones_like(X.lengths)
+        return np.ones_like(X.lengths) if self._answers_once else X.lengths
 
     def _predict(self, X: Sequences) -> NDArray[Any]:
         """Predict block by block, each small enough to stay in the processor's cache."""
@@ -308,8 +313,8 @@ class StackedLSTMNet(NeuralNetRegressor):
         n_rows = min(MOST_ROWS, max(FEWEST_ROWS, n_rows))
         blocks = blocks_in_order(X, n_rows)
         with torch.inference_mode(), heap_kept() if len(X) > n_rows else nullcontext():
-            parts = [self._answer(inputs_of(X, block)).cpu().numpy() for block in blocks]
-        return parts[0] if len(parts) == 1 else np.concatenate(parts)
+            answers = (self._answer(inputs_of(X, block)).cpu().numpy() for block in blocks)
+            return _joined(answers, len(X) if self._answers_once else int(X.lengths.sum()))
 
     def infer(self, x: Any, **fit_params: Any) -> Tensor:
         inputs = self._on_device(_module_inputs(x))
@@ -387,6 +392,18 @@ class StackedLSTMNet(NeuralNetRegressor):
 
 def _module_inputs(batch: dict[str, Tensor]) -> dict[str, Tensor]:
     return {name: values for name, values in batch.items() if name != "label_weight"}
+
+
+def _joined(parts: Iterator[NDArray[Any]], n_rows: int) -> NDArray[Any]:
+    """Join parts of so many rows in all, none of which is kept: they would split up the heap."""
+    first = next(parts)
+    if len(first) == n_rows:
+        return first
+    joined, n_joined = np.empty((n_rows, *first.shape[1:]), first.dtype), 0
+    for part in chain([first], parts):
+        joined[n_joined : n_joined + len(part)] = part
+        n_joined += len(part)
+    return joined
 
 
 def _filled(values: Tensor, n_missing: int) -> Tensor:
