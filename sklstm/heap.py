@@ -25,8 +25,9 @@ def heap_kept() -> Iterator[None]:
     glibc hands large blocks back to the system as soon as they are freed. A mini-batch frees
     as much as it takes, so each one would have the system map, and clear, all its pages anew,
     which may take as long as the arithmetic. At the end all that is free is handed back, and
-    the thresholds are where glibc itself stops raising them. Where another malloc is in use, or
-    the user has tuned this one, nothing is changed.
+    the thresholds are where glibc itself stops raising them. Some versions of glibc hand blocks
+    of more than 32 MiB back all the same. Where another malloc is in use, or the user
+    has tuned this one, nothing is changed.
     """
     libc = _tunable_libc()
     if libc is None:
@@ -45,12 +46,23 @@ def _count(libc: ctypes.CDLL, change: int) -> None:
     with _LOCK:
         _n_inside += change
         if _n_inside == 1 and change == 1:
-            libc.mallopt(M_MMAP_THRESHOLD, KEPT)
+            if not libc.mallopt(M_MMAP_THRESHOLD, KEPT):
+                libc.mallopt(M_MMAP_THRESHOLD, GLIBC_MOST)
             libc.mallopt(M_TRIM_THRESHOLD, KEPT)
         elif _n_inside == 0:
             libc.mallopt(M_MMAP_THRESHOLD, GLIBC_MOST)
             libc.mallopt(M_TRIM_THRESHOLD, 2 * GLIBC_MOST)
             libc.malloc_trim(0)
+
+
+def _begin_in_child() -> None:
+    """Forget in a forked process who was inside in its parent."""
+    global _LOCK, _n_inside
+    _LOCK, _n_inside = threading.Lock(), 0
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_begin_in_child)
 
 
 @cache

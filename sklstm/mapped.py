@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import mmap
 from collections.abc import Iterable, Iterator
+from contextlib import suppress
 from typing import Any, TypeVar
 
 import numpy as np
@@ -36,7 +37,8 @@ def releasing(values: Any, parts: Iterable[Part], every: int = 1) -> Iterator[Pa
     for n_read, part in enumerate(parts, start=1):
         yield part
         if pages is not None and n_read % every == 0:
-            pages.madvise(mmap.MADV_DONTNEED)
+            with suppress(OSError):
+                pages.madvise(mmap.MADV_DONTNEED)
 
 
 def _pages(values: Any) -> mmap.mmap | None:

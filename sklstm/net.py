@@ -312,7 +312,7 @@ class StackedLSTMNet(NeuralNetRegressor):
         n_rows = IN_CACHE // (int(X.lengths.max()) * self.module_.widest) // ROWS * ROWS
         n_rows = min(MOST_ROWS, max(FEWEST_ROWS, n_rows))
         blocks = blocks_in_order(X, n_rows)
-        with torch.inference_mode(), heap_kept() if len(X) > n_rows else nullcontext():
+        with torch.inference_mode():
             answers = (self._answer(inputs_of(X, block)).cpu().numpy() for block in blocks)
             return _joined(answers, len(X) if self._answers_once else int(X.lengths.sum()))
 

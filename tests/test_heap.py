@@ -1,5 +1,6 @@
 """Memory: what a fit keeps from batch to batch, and what it never loads."""
 
+import os
 import platform
 import resource
 import tracemalloc
@@ -68,6 +69,39 @@ def test_what_the_user_has_tuned_is_left_alone(monkeypatch, name, value):
     monkeypatch.setenv(name, value)
     with heap.heap_kept():
         assert page_faults(10) > 9 * PAGES
+
+
+class OldLibc:
+    """A glibc that refuses a threshold of more than 32 MiB."""
+
+    def __init__(self):
+        self.accepted = {}
+
+    def mallopt(self, name, value):
+        if name == heap.M_MMAP_THRESHOLD and value > 2**25:
+            return 0
+        self.accepted.setdefault(name, value)
+        return 1
+
+    def malloc_trim(self, pad):
+        return 1
+
+
+def test_an_older_glibc_keeps_what_it_can(monkeypatch):
+    libc = OldLibc()
+    monkeypatch.setattr(heap, "_tunable_libc", lambda: libc)
+    with heap.heap_kept():
+        assert libc.accepted == {heap.M_MMAP_THRESHOLD: 2**25, heap.M_TRIM_THRESHOLD: 2**30}
+
+
+@pytest.mark.filterwarnings("ignore:This process .* is multi-threaded:DeprecationWarning")
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
+def test_a_process_forked_in_the_middle_begins_afresh():
+    with heap.heap_kept():
+        child = os.fork()
+        if not child:
+            os._exit(heap._n_inside)
+        assert os.waitpid(child, 0)[1] == 0
 
 
 @pytest.mark.usefixtures("untuned")
@@ -158,3 +192,13 @@ def test_what_was_written_to_a_memory_map_is_still_there_after_a_fit(tmp_path, m
     assert np.array_equal(X, expected)
     on_disk = np.load(tmp_path / "X.npy")
     assert np.array_equal(on_disk, expected) == (mode == "r+")
+
+
+def test_locked_pages_are_no_error(on_disk, monkeypatch):
+    class Locked:
+        def madvise(self, advice):
+            raise OSError(22, "Invalid argument")
+
+    monkeypatch.setattr("sklstm.mapped._pages", lambda values: Locked())
+    X, y = on_disk
+    small(batch_size=200).fit(X[:1000], y[:1000]).predict(X[:1000])

@@ -227,3 +227,11 @@ def test_inputs_have_a_gradient_through_scaling_and_outliers():
     x = torch.randn(3, 4, 2, dtype=torch.float64)
     x[0, 0, 0] = 40.0
     assert torch.autograd.gradcheck(module, x.requires_grad_())
+
+
+def test_the_largest_numbers_have_a_prediction():
+    X = 1e-6 * np.random.default_rng(0).normal(size=(100, 5, 4))
+    model = small().fit(X, X[:, -1, 0])
+    X[0] = 3e38
+    X[0, :, 1] = -3e38
+    assert np.isfinite(model.predict(X)).all()
