@@ -64,6 +64,7 @@ def displays_of(model, X):
 
 
 def test_a_figure_is_made_where_no_axes_are_given_and_none_where_they_are(sequences):
+    plt.close("all")
     model = small().fit(*sequences)
     displays = displays_of(model, sequences[0])
     assert len(plt.get_fignums()) == 3
