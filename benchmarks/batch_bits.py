@@ -2,7 +2,7 @@
 
 Each layer and each model predicts 300 rows as one batch, then parts of them. A case is one
 size of layer or model; it counts as changed if any part differs from the whole in any bit.
-Rows are filled up to a multiple of 1, 4 or 32 before each call, as the first column says.
+Rows are filled up to a multiple of 1, 2, 4 or 32 before each call, as the first column says.
 
     python benchmarks/batch_bits.py
 """
@@ -84,7 +84,7 @@ def main():
     print(f"{'':<28} {'float32':>10} {'float64':>10}")
     with torch.no_grad():
         for name, cases in (("nn.LSTM", lstm_cases), ("nn.Linear", linear_cases)):
-            for multiple in (1, 4, 32):
+            for multiple in (1, 2, 4, 32):
                 counts = [count(cases(dtype), multiple) for dtype in DTYPES]
                 shown = [f"{changed} of {n}" for changed, n in counts]
                 print(f"{name + f', multiples of {multiple}':<28} {shown[0]:>10} {shown[1]:>10}")

@@ -45,6 +45,6 @@ def _pages(values: Any) -> mmap.mmap | None:
     while isinstance(values, np.ndarray):
         if isinstance(values, np.memmap):
             shared = values.mode in SHARED and hasattr(mmap, "MADV_DONTNEED")
-            return getattr(values, "_mmap") if shared else None  # noqa: B009
+            return values._mmap if shared else None  # type: ignore[attr-defined]
         values = values.base
     return None
