@@ -25,6 +25,7 @@ from sets import SETS, Task
 from torch import nn
 
 from sklstm import StackedLSTM, StackedLSTMRegressor
+from sklstm.recipes import auto_batch_size, auto_max_epochs
 
 SMALL = ["products-small", "threshold-small", "gas-small", "pedestrians-small"]
 LARGE = ["storms", "frequency", "narma", "retail-12", "pedestrians-24"]
@@ -147,12 +148,12 @@ def evaluate(change: str, seed: int, task: Task) -> dict[str, float]:
     if model.linear_steps == ALL:
         model.linear_steps = min(n_timesteps, 512 // n_features)
     if isinstance(model.max_epochs, float):
-        by_default = StackedLSTMRegressor()._resolve_max_epochs(n_samples)
+        by_default = auto_max_epochs(n_samples, auto_batch_size(n_samples))
         model.max_epochs = round(model.max_epochs * by_default)
     Chrono.n_timesteps = n_timesteps
     schedule = {"FLOOR": 1e-5, "MEMORY": 0} if change == "to 0, no average" else {}
     with (
-        patch("sklstm.regressor.StackedLSTM", MODULES.get(change, StackedLSTM)),
+        patch("sklstm.building.StackedLSTM", MODULES.get(change, StackedLSTM)),
         patch.multiple("sklstm.callbacks", **schedule) if schedule else nullcontext(),
     ):
         return fit_and_score(model, task)

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from functools import partial
-from inspect import signature
 from numbers import Integral, Real
 from typing import Any, ClassVar
 
@@ -19,31 +17,13 @@ from sklearn.utils import check_random_state
 from sklearn.utils._param_validation import Interval, StrOptions
 from sklearn.utils.validation import check_is_fitted
 
-from .batches import PREDICT_ROWS, Batches, SequenceDataset, TailSplit
-from .callbacks import DivergedError, training_callbacks
-from .linear import FEWEST_ROWS, fit_linear_path, steps_to_read
-from .module import POOLINGS, SKIPS, StackedLSTM, per_layer
-from .net import (
-    FUSED,
-    LOSSES,
-    OPTIMIZERS,
-    StackedLSTMNet,
-    resolve_autocast,
-    resolve_device,
-)
-from .sequences import Sequences, as_sequences, mean_and_scale
-from .targets import (
-    as_targets,
-    drop_unused,
-    labels_every_output,
-    mean_and_scale_of_labels,
-    mean_score,
-)
-
-REHEARSAL, REHEARSAL_TAIL = 0.25, 0.2
-FEWEST_TO_REHEARSE = 200
-DECOUPLED_DECAY = 0.08
-PRECISIONS = {"float32": torch.float32, "bfloat16": torch.float32, "float64": torch.float64}
+from .batches import SequenceDataset
+from .building import PRECISIONS, build_net, initialize
+from .module import POOLINGS, SKIPS, StackedLSTM
+from .net import LOSSES, OPTIMIZERS
+from .recipes import recipe_of_epoch, recipe_of_fit
+from .sequences import Sequences, as_sequences
+from .targets import as_targets, drop_unused, mean_score
 
 
 class StackedLSTMRegressor(RegressorMixin, BaseEstimator):
@@ -407,16 +387,9 @@ class StackedLSTMRegressor(RegressorMixin, BaseEstimator):
         with _unchanged_on_error(self):
             data = self._check_fit_input(X, y, sample_weight, reset=start is None)
             seed = self._draw_seed() if start is None else start.seed
-            net = self._build_net(
-                data,
-                seed,
-                linear_steps=self._resolve_linear_steps(data, start, seed),
-                max_epochs=self._resolve_max_epochs(len(data)),
-                lr=self._resolve_lr(len(data)),
-                lr_schedule=self.lr_schedule,
-                early_stopping=self.early_stopping,
-            )
-            self._initialize(net, data, start)
+            recipe = recipe_of_fit(self, data, start, seed)
+            net = build_net(recipe, data.X.n_features, data.y.n_features, self._copy_callbacks())
+            initialize(net, data, start)
             self.net_ = net.partial_fit(data)
         return self
 
@@ -453,15 +426,10 @@ class StackedLSTMRegressor(RegressorMixin, BaseEstimator):
         start = getattr(self, "net_", None)
         with _unchanged_on_error(self):
             data = self._check_fit_input(X, y, sample_weight, reset=start is None)
-            net = self._build_net(
-                data,
-                self._draw_seed() if start is None else start.seed,
-                linear_steps=self._known_linear_steps(start) or 0,
-                max_epochs=1,
-                lr=self._resolve_lr(math.inf),
-                lr_schedule="constant",
-            )
-            self._initialize(net, data, start)
+            seed = self._draw_seed() if start is None else start.seed
+            recipe = recipe_of_epoch(self, data, start, seed)
+            net = build_net(recipe, data.X.n_features, data.y.n_features, self._copy_callbacks())
+            initialize(net, data, start)
             if start is not None:
                 net.resume_optimizer(start)
             self.net_ = net.partial_fit(data)
@@ -599,94 +567,6 @@ class StackedLSTMRegressor(RegressorMixin, BaseEstimator):
                 f"{type(self).__name__} was fitted with {fitted}."
             )
 
-    def _build_net(
-        self,
-        data: SequenceDataset,
-        seed: int,
-        *,
-        linear_steps: int,
-        max_epochs: int,
-        lr: float,
-        lr_schedule: str,
-        early_stopping: bool = False,
-    ) -> StackedLSTMNet:
-        """Make the skorch net of one fit."""
-        optimizer = self._resolve_optimizer()
-        fused = {"optimizer__fused": True} if optimizer in FUSED else {}
-        quantiles = self._resolve_quantiles()
-        device = resolve_device(self.device)
-        callbacks = training_callbacks(
-            lr_schedule=lr_schedule,
-            clip_norm=self.clip_norm,
-            monitor="valid_loss" if early_stopping else "train_loss",
-            patience=self.n_iter_no_change if early_stopping else None,
-            tol=self.tol,
-            progress=self.verbose == 1,
-        )
-        return StackedLSTMNet(
-            StackedLSTM,
-            module__n_features=data.X.n_features,
-            module__n_outputs=data.y.n_features,
-            module__n_layers=self.n_layers,
-            module__units=self.units,
-            module__dropout=self.dropout,
-            module__bidirectional=self.bidirectional,
-            module__skip=self.skip,
-            module__pooling=self.pooling,
-            module__head_units=self.head_units,
-            module__return_sequences=self.return_sequences,
-            module__linear_steps=linear_steps,
-            module__n_quantiles=len(quantiles) if isinstance(quantiles, list) else None,
-            module__standardize=self.standardize,
-            module__dtype=PRECISIONS[self.precision],
-            module__autocast=resolve_autocast(self.precision, device),
-            criterion=LOSSES[self.loss],
-            criterion__reduction="none",
-            **({} if quantiles is None else {"criterion__quantiles": quantiles}),
-            optimizer=optimizer,
-            optimizer__weight_decay=self._resolve_weight_decay(optimizer),
-            lr=lr,
-            max_epochs=max_epochs,
-            batch_size=self._resolve_batch_size(len(data)),
-            dataset=SequenceDataset,
-            iterator_train=Batches,
-            iterator_train__shuffle=True,
-            iterator_valid=Batches,
-            iterator_valid__batch_size=PREDICT_ROWS,
-            train_split=TailSplit(self.validation_fraction) if early_stopping else None,
-            callbacks=[*callbacks, *self._copy_callbacks()],
-            device=device,
-            verbose=max(0, int(self.verbose) - 1),
-            seed=seed,
-            **fused,
-        )
-
-    def _resolve_optimizer(self) -> Any:
-        if isinstance(self.optimizer, str):
-            return OPTIMIZERS[self.optimizer]
-        missing = {"lr", "weight_decay"} - set(signature(self.optimizer).parameters)
-        if missing:
-            raise ValueError(f"optimizer={self.optimizer!r} does not take {sorted(missing)}.")
-        return self.optimizer
-
-    def _resolve_weight_decay(self, optimizer: Any) -> float:
-        if isinstance(self.weight_decay, str):
-            return DECOUPLED_DECAY if optimizer is torch.optim.AdamW else 0.0
-        return self.weight_decay
-
-    def _resolve_quantiles(self) -> float | list[float] | None:
-        if self.loss != "quantile":
-            return None
-        if isinstance(self.quantile, Real):
-            return float(self.quantile)
-        quantiles = np.asarray(self.quantile)
-        real = quantiles.ndim == 1 and quantiles.dtype.kind in "iuf" and len(quantiles)
-        if not real or not (np.diff([0.0, *quantiles, 1.0]) > 0).all():
-            raise ValueError(
-                f"quantile={self.quantile!r} must be a float in (0, 1), or several in rising order."
-            )
-        return [float(quantile) for quantile in quantiles]
-
     def _copy_callbacks(self) -> list[Any]:
         for callback in self.callbacks or []:
             acting = callback[-1] if isinstance(callback, tuple) else callback
@@ -694,127 +574,8 @@ class StackedLSTMRegressor(RegressorMixin, BaseEstimator):
                 raise TypeError(f"callbacks must be skorch callbacks, got {callback!r}.")
         return clone(list(self.callbacks or []), safe=False)
 
-    def _resolve_batch_size(self, n_samples: int) -> int:
-        if isinstance(self.batch_size, str):
-            return min(64, max(32, n_samples // 32))
-        return self.batch_size
-
-    def _resolve_max_epochs(self, n_samples: int) -> int:
-        if isinstance(self.max_epochs, str):
-            return min(28, max(10, 1700 * self._resolve_batch_size(n_samples) // n_samples))
-        return self.max_epochs
-
-    def _resolve_lr(self, n_samples: float) -> float:
-        if isinstance(self.lr, str):
-            return 0.01 * min(3.0, max(1.0, math.sqrt(4000 / n_samples)))
-        return self.lr
-
-    def _known_linear_steps(self, start: StackedLSTMNet | None) -> int | None:
-        """Return the steps of the linear path, or `None` if the data are to decide."""
-        if not isinstance(self.linear_steps, str):
-            return self.linear_steps or 0
-        return None if start is None else start.module_.linear_steps
-
-    def _resolve_linear_steps(
-        self, data: SequenceDataset, start: StackedLSTMNet | None, seed: int
-    ) -> int:
-        known = self._known_linear_steps(start)
-        if known is not None:
-            return known
-        if self.early_stopping:
-            data = TailSplit(self.validation_fraction)(data)[0]
-        n_steps = steps_to_read(data)
-        if n_steps == 0 or len(data) < FEWEST_ROWS:
-            return 0
-        if len(data) < FEWEST_TO_REHEARSE:
-            return n_steps if self.loss == "squared_error" else 0
-        return 0 if self._stack_leads(data, n_steps, seed) else n_steps
-
-    def _stack_leads(self, data: SequenceDataset, n_steps: int, seed: int) -> bool:
-        """Whether a short training of the stack alone beats the linear path alone on the tail."""
-        head, tail = data.split(len(data) - math.ceil(REHEARSAL_TAIL * len(data)))
-        if not labels_every_output(head.y):
-            return True
-        n_epochs = math.ceil(REHEARSAL * self._resolve_max_epochs(len(data)))
-        rehearsing = clone(self).set_params(quantile=0.5, callbacks=None, verbose=0)
-        path, stack = (
-            rehearsing._build_net(
-                head,
-                seed,
-                linear_steps=steps,
-                max_epochs=n_epochs,
-                lr=self._resolve_lr(len(data)),
-                lr_schedule=self.lr_schedule,
-            )
-            for steps in (n_steps, 0)
-        )
-        self._initialize(path, head, None)
-        path.silence_stack()
-        self._initialize(stack, head, None)
-        try:
-            stack.rehearse(head)
-        except DivergedError:
-            return False
-        return stack.mean_loss(tail) < path.mean_loss(tail)
-
     def _draw_seed(self) -> int:
         return int(check_random_state(self.random_state).randint(np.iinfo(np.int32).max))
-
-    def _initialize(
-        self, net: StackedLSTMNet, data: SequenceDataset, start: StackedLSTMNet | None
-    ) -> None:
-        """Give the net fresh weights and statistics, or those it goes on from."""
-        net.initialize()
-        if start is not None:
-            _check_goes_on(net, start)
-            net.resume(start)
-            return
-        if self.standardize:
-            net.set_statistics(
-                mean_and_scale(data.X, data.sample_weight),
-                mean_and_scale_of_labels(data.y, data.sample_weight),
-            )
-        fit_linear_path(net.module_, net.train_split(data)[0] if net.train_split else data)
-
-
-def _check_goes_on(net: StackedLSTMNet, start: StackedLSTMNet) -> None:
-    """Check that a net has the layers and sizes of another, or more layers on top."""
-    fitted, wanted = _sizes(start), _sizes(net)
-    if fitted["n_layers"] == 1:
-        fitted["skip"] = wanted["skip"]
-    if wanted["n_layers"] > fitted["n_layers"]:
-        fitted = _grown(fitted, wanted)
-    for name, value in wanted.items():
-        if not np.array_equal(value, fitted[name]):
-            raise ValueError(
-                f"{name}={value!r}, but the model to go on from was fitted with "
-                f"{name}={fitted[name]!r}. Fit with warm_start=False to start afresh."
-            )
-
-
-def _sizes(net: StackedLSTMNet) -> dict[str, Any]:
-    sizes = net.get_params_for("module")
-    del sizes["dropout"], sizes["dtype"], sizes["autocast"]
-    sizes["skip"] = sizes["skip"] and "residual"
-    sizes["units"] = per_layer("units", sizes["units"], sizes["n_layers"])
-    return sizes
-
-
-def _grown(fitted: dict[str, Any], wanted: dict[str, Any]) -> dict[str, Any]:
-    """Sizes of a model grown as wanted."""
-    n_layers, n_wanted = fitted["n_layers"], wanted["n_layers"]
-    if wanted["skip"] is None:
-        raise ValueError(
-            f"n_layers={n_wanted} cannot grow from {n_layers} with skip=None: a layer without a "
-            "path around it changes the predictions. Set skip='residual'."
-        )
-    units = fitted["units"] + fitted["units"][-1:] * (n_wanted - n_layers)
-    if wanted["units"] != units:
-        raise ValueError(
-            f"units={wanted['units']!r}, but a model fitted with units={fitted['units']!r} grows "
-            f"to {units!r}: new layers have the units of the one below."
-        )
-    return {**fitted, "n_layers": n_wanted, "units": units}
 
 
 def _mean_d2_score(

@@ -1,0 +1,169 @@
+"""What "auto" comes to for the data at hand."""
+
+from __future__ import annotations
+
+import math
+from numbers import Real
+from typing import Any
+
+import numpy as np
+import torch
+from sklearn.base import BaseEstimator
+
+from .batches import SequenceDataset, TailSplit
+from .building import Recipe, build_net, initialize, optimizer_class
+from .callbacks import DivergedError
+from .linear import FEWEST_ROWS, steps_to_read
+from .net import StackedLSTMNet
+from .targets import labels_every_output
+
+REHEARSAL, REHEARSAL_TAIL = 0.25, 0.2
+FEWEST_TO_REHEARSE = 200
+DECOUPLED_DECAY = 0.08
+NOT_IN_A_RECIPE = ("n_timesteps", "warm_start", "callbacks", "random_state")
+
+
+def recipe_of_fit(
+    estimator: BaseEstimator, data: SequenceDataset, start: StackedLSTMNet | None, seed: int
+) -> Recipe:
+    """Decide what a fit is made by; a short training may decide on the linear path.
+
+    Parameters
+    ----------
+    estimator : StackedLSTMRegressor
+        Its parameters.
+
+    data : SequenceDataset
+        What is to be fitted.
+
+    start : StackedLSTMNet or None
+        The net that the fit goes on from.
+
+    seed : int
+        Seed of the fit.
+
+    Returns
+    -------
+    dict
+        The recipe.
+    """
+    recipe = _recipe(estimator, len(data), seed)
+    return {**recipe, "linear_steps": _linear_steps(recipe, estimator, data, start)}
+
+
+def recipe_of_epoch(
+    estimator: BaseEstimator, data: SequenceDataset, start: StackedLSTMNet | None, seed: int
+) -> Recipe:
+    """Decide what a single epoch at a constant rate is made by, whatever data are to come."""
+    known = _known_linear_steps(estimator.linear_steps, start)
+    return {
+        **_recipe(estimator, len(data), seed),
+        "linear_steps": known or 0,
+        "max_epochs": 1,
+        "lr": _lr(estimator.lr, math.inf),
+        "lr_schedule": "constant",
+        "early_stopping": False,
+    }
+
+
+def auto_max_epochs(n_samples: int, batch_size: int) -> int:
+    """Return the epochs that make about 1,700 steps, within limits."""
+    return min(28, max(10, 1700 * batch_size // n_samples))
+
+
+def auto_batch_size(n_samples: int) -> int:
+    """Return a 32nd of the samples, within limits."""
+    return min(64, max(32, n_samples // 32))
+
+
+def _recipe(estimator: BaseEstimator, n_samples: int, seed: int) -> Recipe:
+    """Decide everything but the linear path."""
+    recipe = {
+        name: value
+        for name, value in estimator.get_params(deep=False).items()
+        if name not in NOT_IN_A_RECIPE
+    }
+    optimizer = optimizer_class(recipe["optimizer"])
+    if recipe["batch_size"] == "auto":
+        recipe["batch_size"] = auto_batch_size(n_samples)
+    if recipe["max_epochs"] == "auto":
+        recipe["max_epochs"] = auto_max_epochs(n_samples, recipe["batch_size"])
+    if recipe["weight_decay"] == "auto":
+        recipe["weight_decay"] = DECOUPLED_DECAY if optimizer is torch.optim.AdamW else 0.0
+    recipe["lr"] = _lr(recipe["lr"], n_samples)
+    recipe["quantile"] = _quantile(recipe["loss"], recipe["quantile"])
+    return {**recipe, "seed": seed}
+
+
+def _lr(lr: float | str, n_samples: float) -> float:
+    if isinstance(lr, str):
+        return 0.01 * min(3.0, max(1.0, math.sqrt(4000 / n_samples)))
+    return lr
+
+
+def _quantile(loss: str, quantile: Any) -> float | list[float] | None:
+    if loss != "quantile":
+        return None
+    if isinstance(quantile, Real):
+        return float(quantile)
+    quantiles = np.asarray(quantile)
+    real = quantiles.ndim == 1 and quantiles.dtype.kind in "iuf" and len(quantiles)
+    if not real or not (np.diff([0.0, *quantiles, 1.0]) > 0).all():
+        raise ValueError(
+            f"quantile={quantile!r} must be a float in (0, 1), or several in rising order."
+        )
+    return [float(value) for value in quantiles]
+
+
+def _known_linear_steps(linear_steps: int | str | None, start: StackedLSTMNet | None) -> int | None:
+    """Return the steps of the linear path, or `None` if the data are to decide."""
+    if not isinstance(linear_steps, str):
+        return linear_steps or 0
+    return None if start is None else start.module_.linear_steps
+
+
+def _linear_steps(
+    recipe: Recipe,
+    estimator: BaseEstimator,
+    data: SequenceDataset,
+    start: StackedLSTMNet | None,
+) -> int:
+    known = _known_linear_steps(recipe["linear_steps"], start)
+    if known is not None:
+        return known
+    if recipe["early_stopping"]:
+        data = TailSplit(recipe["validation_fraction"])(data)[0]
+    n_steps = steps_to_read(data)
+    if n_steps == 0 or len(data) < FEWEST_ROWS:
+        return 0
+    if len(data) < FEWEST_TO_REHEARSE:
+        return n_steps if recipe["loss"] == "squared_error" else 0
+    return 0 if _stack_leads(estimator, data, n_steps, recipe["seed"]) else n_steps
+
+
+def _stack_leads(estimator: BaseEstimator, data: SequenceDataset, n_steps: int, seed: int) -> bool:
+    """Whether a short training of the stack alone beats the linear path alone on the tail."""
+    head, tail = data.split(len(data) - math.ceil(REHEARSAL_TAIL * len(data)))
+    if not labels_every_output(head.y):
+        return True
+    whole = _recipe(estimator, len(data), seed)
+    rehearsed = {
+        **whole,
+        "batch_size": _recipe(estimator, len(head), seed)["batch_size"],
+        "max_epochs": math.ceil(REHEARSAL * whole["max_epochs"]),
+        "quantile": None if whole["quantile"] is None else 0.5,
+        "early_stopping": False,
+        "verbose": 0,
+    }
+    path, stack = (
+        build_net({**rehearsed, "linear_steps": steps}, data.X.n_features, data.y.n_features)
+        for steps in (n_steps, 0)
+    )
+    initialize(path, head, None)
+    path.silence_stack()
+    initialize(stack, head, None)
+    try:
+        stack.rehearse(head)
+    except DivergedError:
+        return False
+    return stack.mean_loss(tail) < path.mean_loss(tail)
