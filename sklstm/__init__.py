@@ -1,14 +1,15 @@
 """Stacked LSTMs for scikit-learn."""
 
+__version__ = "0.1.0"
+
 from .module import StackedLSTM
+from .persistence import load, save
 from .plotting import DepthCurveDisplay, LossCurveDisplay, TimescaleDisplay
 from .regressor import StackedLSTMRegressor
 from .scoring import step_scorer
 from .search import DepthSearchCV
 from .sizing import units_for_budget
 from .windows import LagWindows
-
-__version__ = "0.1.0"
 
 __all__ = [
     "DepthCurveDisplay",
@@ -19,6 +20,8 @@ __all__ = [
     "StackedLSTMRegressor",
     "TimescaleDisplay",
     "__version__",
+    "load",
+    "save",
     "step_scorer",
     "units_for_budget",
 ]

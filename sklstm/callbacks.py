@@ -55,8 +55,11 @@ class OneCycle(Callback):
     L. N. Smith and N. Topin, "Super-convergence", 2018 (arXiv:1708.07120).
     """
 
+    remembers = ("n_steps_",)
+
     def initialize(self) -> OneCycle:
         self.schedule_: OneCycleLR | None = None
+        self.n_steps_ = 0
         return self
 
     def on_epoch_begin(self, net: Any, dataset_train: Any = None, **kwargs: Any) -> None:
@@ -70,14 +73,21 @@ class OneCycle(Callback):
                 div_factor=START,
                 final_div_factor=1 / (START * FLOOR),
             )
+            self._go_on(self.schedule_)
 
     def on_batch_end(self, net: Any, training: bool = False, **kwargs: Any) -> None:
         schedule = self.schedule_
         if training and schedule is not None and schedule.last_epoch + 1 < schedule.total_steps:
             schedule.step()
+            self.n_steps_ = schedule.last_epoch
 
     def on_train_end(self, net: Any, **kwargs: Any) -> None:
-        self.schedule_ = None
+        self.initialize()
+
+    def _go_on(self, schedule: OneCycleLR) -> None:
+        if self.n_steps_:
+            schedule.load_state_dict({"last_epoch": self.n_steps_ - 1, "_step_count": 2})
+            schedule.step()
 
 
 class Average(Callback):
@@ -87,9 +97,12 @@ class Average(Callback):
     SIAM Journal on Control and Optimization 30(4), 1992.
     """
 
+    remembers = ("n_steps_",)
+
     def initialize(self) -> Average:
         self.in_training_: list[Tensor] = []
         self.weights_: list[Tensor] = []
+        self.n_steps_ = 0
         return self
 
     def on_train_begin(self, net: Any, **kwargs: Any) -> None:
@@ -126,6 +139,8 @@ class BestEpoch(Callback):
     tol : float
         Smallest improvement that counts.
     """
+
+    remembers = ("best_epoch_", "best_loss_", "last_epoch_", "n_misses_")
 
     def __init__(self, monitor: str, patience: int | None, tol: float) -> None:
         self.monitor = monitor

@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 import threading
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
 from itertools import chain
 from typing import Any
@@ -149,16 +149,22 @@ class StackedLSTMNet(NeuralNetRegressor):
         Weights that the other net does not have start without a state.
         """
         if type(self.optimizer_) is type(other.optimizer_):
-            state = copy.deepcopy(other.optimizer_.state_dict()["state"])
-            names = [name for name, _ in other.module_.named_parameters()]
-            by_name = {names[index]: moments for index, moments in state.items()}
-            fresh = self.optimizer_.state_dict()
-            state = {
-                index: by_name[name]
-                for index, (name, _) in enumerate(self.module_.named_parameters())
-                if name in by_name
-            }
-            self.optimizer_.load_state_dict({**fresh, "state": {**fresh["state"], **state}})
+            self.set_moments(copy.deepcopy(other.moments()))
+
+    def moments(self) -> dict[str, dict[str, Any]]:
+        """Return what the optimizer remembers of each weight, by the name of the weight."""
+        names = {parameter: name for name, parameter in self.module_.named_parameters()}
+        return {names[parameter]: state for parameter, state in self.optimizer_.state.items()}
+
+    def set_moments(self, moments: Mapping[str, dict[str, Any]]) -> None:
+        """Have the optimizer remember of some weights what another did."""
+        fresh = self.optimizer_.state_dict()
+        state = {
+            index: moments[name]
+            for index, (name, _) in enumerate(self.module_.named_parameters())
+            if name in moments
+        }
+        self.optimizer_.load_state_dict({**fresh, "state": {**fresh["state"], **state}})
 
     def partial_fit(self, X: Any, y: Any = None, classes: Any = None, **kwargs: Any) -> Any:
         with own_rng(self.device), self._enough_threads(), heap_kept():

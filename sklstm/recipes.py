@@ -15,12 +15,14 @@ from .building import Recipe, build_net, initialize, optimizer_class
 from .callbacks import DivergedError
 from .linear import FEWEST_ROWS, steps_to_read
 from .net import StackedLSTMNet
+from .plain import from_plain
 from .targets import labels_every_output
 
 REHEARSAL, REHEARSAL_TAIL = 0.25, 0.2
 FEWEST_TO_REHEARSE = 200
 DECOUPLED_DECAY = 0.08
-NOT_IN_A_RECIPE = ("n_timesteps", "warm_start", "callbacks", "random_state")
+NOT_IN_A_RECIPE = ("n_timesteps", "warm_start", "checkpoint", "callbacks", "random_state")
+DECIDED = ("linear_steps", "lr", "batch_size", "max_epochs", "weight_decay")
 
 
 def recipe_of_fit(
@@ -64,6 +66,44 @@ def recipe_of_epoch(
         "lr_schedule": "constant",
         "early_stopping": False,
     }
+
+
+def checked_recipe(facts: dict[str, Any], estimator_class: type[BaseEstimator]) -> Recipe:
+    """Turn plain facts, whoever wrote them, into a recipe.
+
+    Parameters
+    ----------
+    facts : dict
+        A recipe, each value as from `to_plain`.
+
+    estimator_class : type
+        The estimator that the recipe is of.
+
+    Raises
+    ------
+    ValueError
+        If no fit has such a recipe.
+    """
+    recipe = {name: from_plain(value) for name, value in facts.items()}
+    names = {*estimator_class().get_params(), "seed"} - {*NOT_IN_A_RECIPE}
+    wrong = sorted(names ^ set(recipe))
+    if wrong:
+        raise ValueError(f"{wrong[0][:40]!r} is missing, or not known to this sklstm.")
+    if type(recipe["seed"]) is not int or recipe["seed"] < 0:
+        raise ValueError("seed is not a number of at least 0.")
+    for name in DECIDED:
+        if type(recipe[name]) not in (int, float):
+            raise ValueError(f"{name} is {repr(recipe[name])[:40]}, not a number.")
+    if _quantile(recipe["loss"], recipe["quantile"]) != recipe["quantile"]:
+        raise ValueError("quantile does not go with loss.")
+    given = {
+        **recipe,
+        "linear_steps": recipe["linear_steps"] or None,
+        "quantile": recipe["quantile"] or 0.5,
+    }
+    del given["seed"]
+    estimator_class(**given)._validate_params()
+    return recipe
 
 
 def auto_max_epochs(n_samples: int, batch_size: int) -> int:

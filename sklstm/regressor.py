@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from functools import partial
@@ -19,6 +20,7 @@ from sklearn.utils.validation import check_is_fitted
 
 from .batches import SequenceDataset
 from .building import PRECISIONS, build_net, initialize
+from .checkpoints import open_checkpoint
 from .module import POOLINGS, SKIPS, StackedLSTM
 from .net import LOSSES, OPTIMIZERS
 from .recipes import recipe_of_epoch, recipe_of_fit
@@ -156,6 +158,12 @@ class StackedLSTMRegressor(RegressorMixin, BaseEstimator):
     device : str, default="cpu"
         "cpu", "cuda", "auto" (CUDA where there is one) or any torch device with float64.
 
+    checkpoint : str or os.PathLike, default=None
+        File in which `fit` keeps its state after each epoch. Where the same fit, killed or
+        not, has left one, `fit` goes on from it and ends with the same bits; a file of other
+        data, parameters or versions is refused. It stays when `fit` is done: delete it to
+        train afresh. It goes with neither `callbacks` nor an optimizer class.
+
     callbacks : list of skorch callbacks, default=None
         Copies of these run beside the estimator's own; find them in `net_.callbacks_`.
 
@@ -274,6 +282,7 @@ class StackedLSTMRegressor(RegressorMixin, BaseEstimator):
         "warm_start": ["boolean"],
         "precision": [StrOptions(set(PRECISIONS))],
         "device": [str],
+        "checkpoint": [str, os.PathLike, None],
         "callbacks": [list, tuple, None],
         "random_state": ["random_state"],
         "verbose": ["verbose"],
@@ -309,6 +318,7 @@ class StackedLSTMRegressor(RegressorMixin, BaseEstimator):
         warm_start: bool = False,
         precision: str = "float32",
         device: str = "cpu",
+        checkpoint: str | os.PathLike[str] | None = None,
         callbacks: Sequence[Any] | None = None,
         random_state: int | np.random.RandomState | None = None,
         verbose: int = 0,
@@ -340,6 +350,7 @@ class StackedLSTMRegressor(RegressorMixin, BaseEstimator):
         self.warm_start = warm_start
         self.precision = precision
         self.device = device
+        self.checkpoint = checkpoint
         self.callbacks = callbacks
         self.random_state = random_state
         self.verbose = verbose
@@ -380,17 +391,23 @@ class StackedLSTMRegressor(RegressorMixin, BaseEstimator):
         Raises
         ------
         ValueError
-            If X, y, `sample_weight` or a parameter is not as described, or if the loss is
-            not finite before an epoch is finished.
+            If X, y, `sample_weight` or a parameter is not as described, if the loss is
+            not finite before an epoch is finished, or if `checkpoint` is of another fit.
+        OSError
+            If `checkpoint` cannot be written. Once training has begun that is a warning.
         """
         start = getattr(self, "net_", None) if self.warm_start else None
         with _unchanged_on_error(self):
             data = self._check_fit_input(X, y, sample_weight, reset=start is None)
             seed = self._draw_seed() if start is None else start.seed
-            recipe = recipe_of_fit(self, data, start, seed)
-            net = build_net(recipe, data.X.n_features, data.y.n_features, self._copy_callbacks())
+            checkpoint = open_checkpoint(self, data, start, seed)
+            recipe = checkpoint.recipe or recipe_of_fit(self, data, start, seed)
+            callbacks = [*self._copy_callbacks(), *checkpoint.callbacks(recipe)]
+            net = build_net(recipe, data.X.n_features, data.y.n_features, callbacks)
             initialize(net, data, start)
-            self.net_ = net.partial_fit(data)
+            checkpoint.restore(net)
+            net.partial_fit(data, epochs=recipe["max_epochs"] - checkpoint.n_done)
+            self.net_, self._recipe = net, recipe
         return self
 
     @_fit_context(prefer_skip_nested_validation=True)
@@ -432,7 +449,8 @@ class StackedLSTMRegressor(RegressorMixin, BaseEstimator):
             initialize(net, data, start)
             if start is not None:
                 net.resume_optimizer(start)
-            self.net_ = net.partial_fit(data)
+            net.partial_fit(data)
+            self.net_, self._recipe = net, recipe
         return self
 
     def predict(self, X: Any) -> Any:

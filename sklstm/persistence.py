@@ -1,0 +1,219 @@
+"""Save and load a fitted estimator: one safetensors file, no pickle."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+from sklearn.utils.validation import check_is_fitted
+
+from .building import Recipe, build_net
+from .plain import from_plain, to_plain, versions
+from .recipes import checked_recipe
+from .regressor import StackedLSTMRegressor
+from .states import count, mapping, restore, signatures, state_of
+from .storage import Facts, Signatures, StrPath, read, write
+from .targets import TargetForm
+
+MODEL = "model"
+FORMS = ("rows", "steps", "series")
+CONTAINERS = ("array", "list", "object")
+DTYPES = {np.dtype(code).name for code in f"?{np.typecodes['AllInteger']}{np.typecodes['Float']}"}
+
+
+def save(estimator: StackedLSTMRegressor, path: StrPath) -> None:
+    """Save a fitted estimator to a file.
+
+    The file is a safetensors file, with the weights, the scaling, the parameters, the history,
+    what the optimizer remembers, and the versions of the libraries. It holds no code: whoever
+    loads it runs nothing of whoever wrote it. It is written whole or not at all.
+
+    Parameters
+    ----------
+    estimator : StackedLSTMRegressor
+        A fitted estimator.
+
+    path : str or os.PathLike
+        The file. One that exists is replaced.
+
+    Raises
+    ------
+    TypeError
+        If `estimator` is something else, such as a pipeline: save its last step.
+    sklearn.exceptions.NotFittedError
+        If the estimator is not fitted.
+    ValueError
+        If a parameter is an object that a file without code cannot hold: `callbacks`, a class as
+        `optimizer`, a generator as `random_state`. Nothing is written then.
+    OSError
+        If the file cannot be written. What was there before still is.
+
+    See Also
+    --------
+    load : Load the estimator again.
+
+    Notes
+    -----
+    `checkpoint` is not saved, and neither are metadata requests.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from sklstm import StackedLSTMRegressor, load, save
+    >>> X, y = np.random.default_rng(0).normal(size=(50, 5, 1)), np.arange(50.0)
+    >>> model = StackedLSTMRegressor(units=4, max_epochs=2, random_state=0).fit(X, y)
+    >>> import tempfile, pathlib
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     path = pathlib.Path(folder, "model.safetensors")
+    ...     save(model, path)
+    ...     loaded = load(path)
+    >>> bool((loaded.predict(X) == model.predict(X)).all())
+    True
+    """
+    if type(estimator) is not StackedLSTMRegressor:
+        raise TypeError(
+            f"save takes a StackedLSTMRegressor, got {type(estimator).__name__}. Of a pipeline, "
+            "save the last step."
+        )
+    check_is_fitted(estimator)
+    parameters = estimator.get_params(deep=False)
+    del parameters["checkpoint"]
+    state, tensors = state_of(estimator.net_)
+    facts = {
+        "versions": versions(),
+        "parameters": {name: to_plain(name, value) for name, value in parameters.items()},
+        "recipe": {name: to_plain(name, value) for name, value in estimator._recipe.items()},
+        "form": _form(estimator),
+        "best_epoch": estimator.best_epoch_,
+        "state": state,
+    }
+    write(path, MODEL, facts, tensors)
+
+
+def load(path: StrPath, *, device: str | None = None) -> StackedLSTMRegressor:
+    """Load an estimator that was saved to a file.
+
+    Its predictions are those of the estimator that was saved: on the same machine and with the
+    same versions of the libraries, to the last bit.
+
+    Parameters
+    ----------
+    path : str or os.PathLike
+        The file.
+
+    device : str, default=None
+        The estimator's `device` from now on; by default what it was when it was saved.
+
+    Returns
+    -------
+    StackedLSTMRegressor
+        The fitted estimator.
+
+    Raises
+    ------
+    OSError
+        If the file cannot be opened.
+    ValueError
+        If it is not such a file, or of a version that is not known, or damaged, or if it does
+        not make a model. No code from the file is run. The checksum in it finds damage; it does
+        not tell who wrote the file.
+
+    See Also
+    --------
+    save : Save an estimator.
+    """
+    facts, tensors = read(path, MODEL, _signatures)
+    saved = _checked(facts)
+    on_device = {} if device is None else {"device": device}
+    recipe = saved.recipe | on_device
+    net = build_net(recipe, saved.n_features, saved.n_outputs).initialize()
+    try:
+        restore(net, saved.state, tensors)
+    except (ValueError, OverflowError) as error:
+        raise ValueError(f"{str(path)!r} cannot be read: its history is damaged.") from error
+    net.best_epoch.best_epoch_ = saved.best_epoch
+    estimator = StackedLSTMRegressor(**saved.parameters | on_device)
+    for name, value in (saved.attributes | {"net_": net, "_recipe": recipe}).items():
+        setattr(estimator, name, value)
+    return estimator
+
+
+@dataclass(frozen=True)
+class _Saved:
+    """What the facts of a file say, each of it possible."""
+
+    parameters: dict[str, Any]
+    recipe: Recipe
+    n_features: int
+    n_outputs: int
+    attributes: dict[str, Any]
+    best_epoch: int | None
+    state: Facts
+
+
+def _signatures(facts: Facts, n_tensors: int) -> Signatures:
+    saved = _checked(facts)
+    sizes = saved.recipe, saved.n_features, saved.n_outputs
+    return signatures(saved.state, *sizes, n_tensors)
+
+
+def _checked(facts: Facts) -> _Saved:
+    recipe = checked_recipe(mapping("recipe", facts), StackedLSTMRegressor)
+    form, state = mapping("form", facts), mapping("state", facts)
+    best_epoch = None if facts.get("best_epoch") is None else count("best_epoch", facts)
+    return _Saved(
+        parameters=_checked_parameters(mapping("parameters", facts)),
+        recipe=recipe,
+        n_features=count("n_features", form),
+        n_outputs=count("n_outputs", form),
+        attributes=_checked_attributes(form, recipe),
+        best_epoch=best_epoch,
+        state=state,
+    )
+
+
+def _checked_parameters(values: Facts) -> dict[str, Any]:
+    known = set(StackedLSTMRegressor().get_params()) - {"checkpoint"}
+    unknown = sorted(set(values) - known)
+    if unknown:
+        raise ValueError(f"it has a parameter that this sklstm does not know: {unknown[0][:40]!r}.")
+    parameters = {name: from_plain(value) for name, value in values.items()}
+    StackedLSTMRegressor(**parameters)._validate_params()
+    return parameters
+
+
+def _form(estimator: StackedLSTMRegressor) -> Facts:
+    """Return what X and y looked like in `fit`."""
+    y_form, names = estimator._y_form, getattr(estimator, "feature_names_in_", None)
+    return {
+        "n_features": estimator.module_.n_features,
+        "n_outputs": estimator.n_outputs_,
+        "n_features_in": estimator.n_features_in_,
+        "feature_names_in": None if names is None else [str(name) for name in names],
+        "X": estimator._X_form,
+        "y": {**asdict(y_form), "dtype": y_form.dtype.name},
+    }
+
+
+def _checked_attributes(form: Facts, recipe: Recipe) -> dict[str, Any]:
+    y_form = mapping("y", form)
+    if form.get("X") not in FORMS or y_form.get("dtype") not in DTYPES:
+        raise ValueError("the forms of X and y are not known.")
+    if y_form.get("container") not in CONTAINERS or type(y_form.get("has_outputs")) is not bool:
+        raise ValueError("the form of y is not known.")
+    if y_form.get("has_steps") is not recipe["return_sequences"]:
+        raise ValueError("the form of y does not go with return_sequences.")
+    if not y_form["has_outputs"] and form["n_outputs"] != 1:
+        raise ValueError(f"y has one target and {form['n_outputs']}.")
+    attributes = {
+        "n_features_in_": count("n_features_in", form),
+        "_X_form": form["X"],
+        "_y_form": TargetForm(**{**y_form, "dtype": np.dtype(y_form["dtype"])}),
+    }
+    names = form.get("feature_names_in")
+    if names is None:
+        return attributes
+    if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
+        raise ValueError("feature_names_in is not a list of names.")
+    return {**attributes, "feature_names_in_": np.array(names, dtype=object)}

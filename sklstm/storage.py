@@ -1,0 +1,268 @@
+"""Files of tensors and plain facts: safetensors, written whole or not at all, read with care."""
+
+from __future__ import annotations
+
+import glob
+import hashlib
+import json
+import os
+import secrets
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, suppress
+from math import prod
+from pathlib import Path
+from typing import IO, Any
+
+import safetensors.torch
+import torch
+from safetensors import SafetensorError
+from torch import Tensor
+
+FORMAT, VERSION = "sklstm", "1"
+MOST_HEADER = 2**22
+DTYPES = {torch.float64: "F64", torch.float32: "F32", torch.uint8: "U8"}
+WIDTHS = {"F64": 8, "F32": 4, "U8": 1}
+Facts = dict[str, Any]
+StrPath = str | os.PathLike[str]
+Signatures = dict[str, tuple[str, tuple[int, ...]]]
+
+
+def signatures_of(tensors: Mapping[str, Tensor]) -> Signatures:
+    """Return the dtype, in safetensors's words, and the shape of each tensor."""
+    return {name: (DTYPES[values.dtype], tuple(values.shape)) for name, values in tensors.items()}
+
+
+def write(path: StrPath, kind: str, facts: Facts, tensors: Mapping[str, Tensor]) -> None:
+    """Write facts and tensors as one file, which replaces another once it is whole.
+
+    Parameters
+    ----------
+    path : str or os.PathLike
+        The file.
+
+    kind : str
+        What the file is, to tell files of different use apart.
+
+    facts : dict
+        Strings, numbers, `None`, and lists and dicts of them.
+
+    tensors : dict of str to torch.Tensor
+        Tensors of the types in `DTYPES`, on any device.
+
+    Raises
+    ------
+    OSError
+        If the file cannot be written; what was there before still is.
+    ValueError
+        If the facts are too many for `read`.
+    """
+    document = _document(facts)
+    tensors = {name: values.detach().cpu().contiguous() for name, values in tensors.items()}
+    metadata = {
+        "format": FORMAT,
+        "version": VERSION,
+        "kind": kind,
+        "facts": document,
+        "sha256": checksum(document, tensors),
+    }
+    content = safetensors.torch.save(dict(tensors), metadata)
+    if int.from_bytes(content[:8], "little") > MOST_HEADER:
+        raise ValueError(f"{path!r} cannot hold {len(document)} characters of facts.")
+    with replacing(path) as part:
+        part.write_bytes(content)
+
+
+def read(
+    path: StrPath, kind: str, expected: Callable[[Facts, int], Signatures]
+) -> tuple[Facts, dict[str, Tensor]]:
+    """Read facts and tensors, whoever wrote them, in time and memory that the file's size bounds.
+
+    Parameters
+    ----------
+    path : str or os.PathLike
+        The file.
+
+    kind : str
+        What the file has to be.
+
+    expected : callable
+        Told the facts and how many tensors there are, it returns the signatures of those that
+        go with the facts, or raises a ValueError. All that is known of the facts is that they
+        are a dict.
+
+    Returns
+    -------
+    facts : dict
+        The facts.
+
+    tensors : dict of str to torch.Tensor
+        The tensors.
+
+    Raises
+    ------
+    OSError
+        If the file cannot be opened.
+    ValueError
+        If it is not what it has to be, or not a bit what was written.
+    """
+    path = Path(path)
+    if path.exists() and not path.is_file():
+        raise ValueError(f"{str(path)!r} is not a file.")
+    with path.open("rb") as file:
+        try:
+            return _read(file, kind, expected)
+        except (ValueError, SafetensorError) as error:
+            raise ValueError(f"{str(path)!r} cannot be read: {error}") from error
+
+
+def checksum(document: str, tensors: Mapping[str, Tensor]) -> str:
+    """Return the SHA-256 of a text and of named tensors."""
+    digest = hashlib.sha256(document.encode())
+    for name, values in sorted(tensors.items()):
+        digest.update(f"{name} {values.dtype} {tuple(values.shape)}".encode())
+        digest.update(values.cpu().reshape(-1).view(torch.uint8).numpy().data)
+    return digest.hexdigest()
+
+
+def check_writable(path: StrPath) -> None:
+    """Make sure that a file can be written, without touching it.
+
+    Raises
+    ------
+    OSError
+        If it cannot.
+    """
+    with _beside(path):
+        pass
+
+
+@contextmanager
+def replacing(path: StrPath) -> Iterator[Path]:
+    """Write beside a file, and put what was written in its place once it is whole.
+
+    Yields
+    ------
+    pathlib.Path
+        Where to write: an empty file in the same folder.
+
+    Raises
+    ------
+    OSError
+        If that fails; the file is then as it was, and nothing is left beside it.
+    """
+    target = Path(path).resolve()
+    with _beside(path) as part:
+        yield part
+        if target.exists():
+            part.chmod(target.stat().st_mode & 0o777)
+        _flush(part)
+        part.replace(target)
+        _flush(target.parent)
+
+
+@contextmanager
+def _beside(path: StrPath) -> Iterator[Path]:
+    """Make a file in the folder of another; it is gone in the end."""
+    target = Path(path).resolve()
+    part = target.with_name(f".{target.name}.{secrets.token_hex(4)}.part")
+    try:
+        part.open("xb").close()
+        yield part
+    except OSError as error:
+        reason = f"{error.strerror or error}; what was there is unchanged"
+        raise type(error)(error.errno, reason, os.fspath(path)) from error
+    finally:
+        with suppress(OSError):
+            part.unlink(missing_ok=True)
+
+
+def remove_parts(path: StrPath) -> None:
+    """Remove what a killed process left beside a file."""
+    target = Path(path).resolve()
+    for part in target.parent.glob(f".{glob.escape(target.name)}.*.part"):
+        part.unlink(missing_ok=True)
+
+
+def _read(
+    file: IO[bytes], kind: str, expected: Callable[[Facts, int], Signatures]
+) -> tuple[Facts, dict[str, Tensor]]:
+    start = file.read(8)
+    n_header = int.from_bytes(start, "little")
+    if n_header > MOST_HEADER:
+        raise ValueError("it is damaged, or no safetensors file.")
+    header = file.read(n_header)
+    metadata, found = _parsed(header)
+    facts = _facts_of(metadata, kind)
+    signatures = expected(facts, len(found))
+    _check_signatures(found, signatures)
+    n_bytes = sum(WIDTHS[dtype] * prod(shape) for dtype, shape in signatures.values())
+    n_left = os.fstat(file.fileno()).st_size - len(start) - n_header
+    if n_left != n_bytes:
+        raise ValueError(f"it is damaged: {n_left} bytes of tensors, not {n_bytes}.")
+    tensors = safetensors.torch.load(start + header + file.read(n_bytes))
+    if checksum(_document(facts), tensors) != metadata.get("sha256"):
+        raise ValueError("it is damaged: what is in it does not have its checksum.")
+    return facts, tensors
+
+
+def _parsed(header: bytes) -> tuple[dict[str, Any], Facts]:
+    """Return the metadata of a safetensors header, and what else is in it."""
+    try:
+        found = json.loads(header)
+        metadata = found.pop("__metadata__")
+        return dict(metadata), found
+    except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
+        raise ValueError("it is damaged, or was not written by sklstm.") from error
+
+
+def _facts_of(metadata: dict[str, Any], kind: str) -> Facts:
+    if metadata.get("format") != FORMAT:
+        raise ValueError("it was not written by sklstm.")
+    if metadata.get("version") != VERSION:
+        raise ValueError(
+            f"it has version {_short(metadata.get('version'))} of the format, this sklstm reads "
+            f"version {VERSION!r}."
+        )
+    if metadata.get("kind") != kind:
+        raise ValueError(f"it is a {_short(metadata.get('kind'))}, not a {kind!r}.")
+    try:
+        facts = json.loads(metadata["facts"])
+    except (ValueError, TypeError, KeyError, RecursionError) as error:
+        raise ValueError("it is damaged: its facts cannot be read.") from error
+    if not isinstance(facts, dict):
+        raise ValueError("it is damaged: its facts are no mapping.")
+    return facts
+
+
+def _check_signatures(found: Facts, expected: Signatures) -> None:
+    for name in [*expected, *found]:
+        if name not in expected:
+            raise ValueError(f"it holds {_short(name)}, which does not go with its parameters.")
+        if name not in found:
+            raise ValueError(f"it lacks {name!r}.")
+        entry, (dtype, shape) = found[name], expected[name]
+        if not isinstance(entry, dict) or [entry.get("dtype"), entry.get("shape")] != [
+            dtype,
+            list(shape),
+        ]:
+            raise ValueError(
+                f"{name!r} is not {dtype} of shape {shape}, which its parameters need."
+            )
+
+
+def _flush(path: Path) -> None:
+    """Have the system put on the disk what it was given, where that can be asked for."""
+    with suppress(PermissionError):
+        handle = os.open(path, os.O_RDONLY)
+        try:
+            os.fsync(handle)
+        finally:
+            os.close(handle)
+
+
+def _document(facts: Facts) -> str:
+    return json.dumps(facts, sort_keys=True)
+
+
+def _short(value: Any) -> str:
+    return repr(value)[:40]
