@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields
 from typing import Any
 
 import numpy as np
@@ -13,13 +13,13 @@ from .plain import from_plain, to_plain, versions
 from .recipes import checked_recipe
 from .regressor import StackedLSTMRegressor
 from .states import count, mapping, restore, signatures, state_of
-from .storage import Facts, Signatures, StrPath, read, write
+from .storage import MADE_UP, Facts, Signatures, StrPath, read, write
 from .targets import TargetForm
 
 MODEL = "model"
 FORMS = ("rows", "steps", "series")
 CONTAINERS = ("array", "list", "object")
-DTYPES = {np.dtype(code).name for code in f"?{np.typecodes['AllInteger']}{np.typecodes['Float']}"}
+DTYPES = [np.dtype(code).name for code in f"?{np.typecodes['AllInteger']}{np.typecodes['Float']}"]
 
 
 def save(estimator: StackedLSTMRegressor, path: StrPath) -> None:
@@ -130,7 +130,7 @@ def load(path: StrPath, *, device: str | None = None) -> StackedLSTMRegressor:
     net = build_net(recipe, saved.n_features, saved.n_outputs).initialize()
     try:
         restore(net, saved.state, tensors)
-    except (ValueError, OverflowError) as error:
+    except MADE_UP as error:
         raise ValueError(f"{str(path)!r} cannot be read: its history is damaged.") from error
     net.best_epoch.best_epoch_ = saved.best_epoch
     estimator = StackedLSTMRegressor(**saved.parameters | on_device)
@@ -178,6 +178,8 @@ def _checked_parameters(values: Facts) -> dict[str, Any]:
     unknown = sorted(set(values) - known)
     if unknown:
         raise ValueError(f"it has a parameter that this sklstm does not know: {unknown[0][:40]!r}.")
+    if values.get("callbacks"):
+        raise ValueError("callbacks are in no file.")
     parameters = {name: from_plain(value) for name, value in values.items()}
     StackedLSTMRegressor(**parameters)._validate_params()
     return parameters
@@ -201,6 +203,8 @@ def _checked_attributes(form: Facts, recipe: Recipe) -> dict[str, Any]:
     if form.get("X") not in FORMS or y_form.get("dtype") not in DTYPES:
         raise ValueError("the forms of X and y are not known.")
     if y_form.get("container") not in CONTAINERS or type(y_form.get("has_outputs")) is not bool:
+        raise ValueError("the form of y is not known.")
+    if set(y_form) != {field.name for field in fields(TargetForm)}:
         raise ValueError("the form of y is not known.")
     if y_form.get("has_steps") is not recipe["return_sequences"]:
         raise ValueError("the form of y does not go with return_sequences.")

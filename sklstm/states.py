@@ -199,8 +199,8 @@ def _columns(facts: Facts) -> list[tuple[str, type]]:
     if not isinstance(columns, list):
         raise ValueError("columns is not a list.")
     for column in columns:
-        pair = isinstance(column, list) and len(column) == 2
-        if not pair or not isinstance(column[0], str) or column[1] not in NUMBERS:
+        named = isinstance(column, list) and [type(part) for part in column] == [str, str]
+        if not named or column[1] not in NUMBERS:
             raise ValueError(f"{repr(column)[:40]} is no column of a history.")
     return [(name, NUMBERS[kind]) for name, kind in columns]
 

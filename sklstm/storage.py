@@ -22,6 +22,7 @@ FORMAT, VERSION = "sklstm", "1"
 MOST_HEADER = 2**22
 DTYPES = {torch.float64: "F64", torch.float32: "F32", torch.uint8: "U8"}
 WIDTHS = {"F64": 8, "F32": 4, "U8": 1}
+MADE_UP = (ValueError, TypeError, KeyError, OverflowError, RuntimeError, SafetensorError)
 Facts = dict[str, Any]
 StrPath = str | os.PathLike[str]
 Signatures = dict[str, tuple[str, tuple[int, ...]]]
@@ -111,8 +112,8 @@ def read(
     with path.open("rb") as file:
         try:
             return _read(file, kind, expected)
-        except (ValueError, SafetensorError) as error:
-            raise ValueError(f"{str(path)!r} cannot be read: {error}") from error
+        except MADE_UP as error:
+            raise ValueError(f"{str(path)!r} cannot be read: {str(error)[:500]}") from error
 
 
 def checksum(document: str, tensors: Mapping[str, Tensor]) -> str:
