@@ -77,7 +77,7 @@ def column(results: Results, name: str, model: str, value: str) -> NDArray[np.fl
 
 def print_errors(results: Results, models: list[str], names: list[str]) -> None:
     """Print errors, and what the library's is in parts of the best rival's."""
-    print(f"{'RMSE':18}" + "".join(f"{model:>19}" for model in models) + f"{'to best rival':>15}")
+    print(f"{'RMSE':18}" + "".join(f"{model:>20}" for model in models) + f"{'to best rival':>15}")
     for name in names:
         print(f"{name:18}", end="")
         for model in models:
@@ -88,7 +88,7 @@ def print_errors(results: Results, models: list[str], names: list[str]) -> None:
 
 def _mean_and_spread(errors: NDArray[np.float64]) -> str:
     if np.isnan(errors).any():
-        return " " * 19
+        return " " * 20
     spread = errors.std() if np.ptp(errors) > 1e-9 * errors.max() else 0
     return f"{errors.mean():10.4g} +-{spread:7.2g}"
 

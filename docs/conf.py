@@ -1,10 +1,6 @@
 """Configuration of the documentation."""
 
-from pathlib import Path
-
 import sklstm
-
-HERE = Path(__file__).parent
 
 project = "sklstm"
 author = "The sklstm developers"
@@ -46,7 +42,7 @@ sphinx_gallery_conf = {
 }
 
 html_theme = "pydata_sphinx_theme"
-html_sidebars = {page.stem: [] for page in HERE.glob("*.rst")}
+html_sidebars = {"index": [], "**": ["sidebar-nav-bs"]}
 html_title = f"sklstm {release}"
 html_static_path = ["_static"]
 html_css_files = ["custom.css"]

@@ -27,6 +27,13 @@ def test_python_blocks_run_from_top_to_bottom(page, tmp_path, monkeypatch):
         exec(compile(source, str(page), "exec"), namespace)
 
 
+@pytest.mark.parametrize("page", PAGES[1:], ids=lambda page: page.name)
+def test_blocks_hold_what_follows_them(page):
+    block = re.compile(r"^( *)\.\. code-block:: .*\n(?: +:.*\n)*\n+(.*)", re.MULTILINE)
+    for indent, first in block.findall(page.read_text()):
+        assert first.startswith(f"{indent}   "), first
+
+
 def test_there_are_blocks_to_run():
     assert len(list(python_blocks((ROOT / "README.md").read_text()))) >= 1
     assert sum(len(list(python_blocks(page.read_text()))) for page in PAGES) >= 5
