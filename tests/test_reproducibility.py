@@ -93,13 +93,16 @@ def test_a_short_fit_at_a_constant_rate_is_the_first_part_of_a_long_one(sequence
     assert long.loss_curve_[:2] == short.loss_curve_
 
 
-@pytest.mark.skipif(
+has_bfloat16 = pytest.mark.skipif(
     not torch.backends.cpu.get_cpu_capability().startswith("AVX512"),
     reason="this processor has no AVX-512",
 )
-def test_a_bfloat16_fit_repeats_itself(sequences):
+
+
+@pytest.mark.parametrize("precision", ["float64", pytest.param("bfloat16", marks=has_bfloat16)])
+def test_a_fit_repeats_itself_in_every_precision(precision, sequences):
     X, y = sequences
-    first, second = (small(precision="bfloat16").fit(X, y).predict(X) for _ in range(2))
+    first, second = (small(precision=precision).fit(X, y).predict(X) for _ in range(2))
     assert np.array_equal(first, second)
 
 
