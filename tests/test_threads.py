@@ -1,0 +1,82 @@
+import sys
+from concurrent.futures import ThreadPoolExecutor
+from threading import Barrier
+
+import numpy as np
+import pytest
+
+from sklstm import StackedLSTMRegressor
+
+N_THREADS, N_CALLS = 16, 1000
+
+
+@pytest.fixture
+def impatient_threads():
+    """Have threads take turns ten times as often, so that a race would show."""
+    interval = sys.getswitchinterval()
+    sys.setswitchinterval(5e-4)
+    yield
+    sys.setswitchinterval(interval)
+
+
+def fitted(X, y, **parameters):
+    return StackedLSTMRegressor(1, 4, max_epochs=1, random_state=0, **parameters).fit(X, y)
+
+
+def at_once(work, n_threads=N_THREADS):
+    """Call `work` with the number of each thread, all at the same time."""
+    barrier = Barrier(n_threads)
+
+    def waiting(number):
+        barrier.wait()
+        return work(number)
+
+    with ThreadPoolExecutor(n_threads) as pool:
+        return list(pool.map(waiting, range(n_threads)))
+
+
+@pytest.mark.usefixtures("impatient_threads")
+def test_threads_that_predict_at_once_get_the_bits_that_one_gets(sequences):
+    X, y = sequences
+    model = fitted(X, y)
+    expected = model.predict(X)
+
+    def work(number):
+        rows = [(number + call) % len(X) for call in range(N_CALLS)]
+        y_pred = [model.predict(X[row : row + 1])[0] for row in rows]
+        return np.array_equal(y_pred, expected[rows])
+
+    assert all(at_once(work))
+
+
+@pytest.mark.usefixtures("impatient_threads")
+def test_threads_may_predict_other_shapes_at_once(sequences):
+    X, _ = sequences
+    steps = np.cumsum(X[:, :, 0], axis=1)
+    model = fitted(X, steps, return_sequences=True, bidirectional=True)
+    inputs = [X, X[:1], X[:, :3], [X[0], X[1, :2], X[2, :5]]]
+    expected = [model.predict(some) for some in inputs]
+
+    def work(number):
+        which = [(number + call) % len(inputs) for call in range(40)]
+        return all(
+            np.array_equal(a, b)
+            for i in which
+            for a, b in zip(model.predict(inputs[i]), expected[i], strict=True)
+        )
+
+    assert all(at_once(work))
+
+
+@pytest.mark.usefixtures("impatient_threads")
+def test_threads_may_predict_while_another_estimator_is_fitted(sequences):
+    X, y = sequences
+    model, twin = fitted(X, y), fitted(X, -y)
+    expected, expected_of_twin = model.predict(X), twin.predict(X)
+
+    def work(number):
+        if number == 0:
+            return np.array_equal(fitted(X, -y).predict(X), expected_of_twin)
+        return all(np.array_equal(model.predict(X), expected) for _ in range(100))
+
+    assert all(at_once(work, n_threads=4))
