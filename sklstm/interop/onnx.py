@@ -43,8 +43,8 @@ def to_onnx(estimator: StackedLSTMRegressor, path: str | os.PathLike[str]) -> No
     the answer for a sequence with a value that is NaN, infinite or too large for float32 is NaN.
 
     The layers compute in float32, and so they do after a fit with ``precision="float64"``:
-    onnxruntime has no other LSTM. The graph is of ONNX's opset 15, which onnxruntime 1.10 and
-    later run.
+    onnxruntime has no other LSTM on a processor. The graph is of ONNX's opset 15; it was tried
+    with onnxruntime 1.15 and later.
 
     Examples
     --------

@@ -127,10 +127,7 @@ def _scaled(graph: Graph, scaler: Standardize | None, x: str) -> str:
     far = graph.add("Clip", far, np.float64(-FARTHEST), np.float64(FARTHEST))
     far = graph.add("Cast", far, to=TensorProto.FLOAT)
     near = _near(graph, far)
-    beyond = graph.add("Sub", far, near)
-    # Some runtimes take the logarithm of zero for asinh of large negative numbers.
-    grown = graph.add("Asinh", graph.add("Abs", beyond))
-    return graph.add("Add", near, graph.add("Mul", graph.add("Sign", beyond), grown))
+    return graph.add("Add", graph.add("Asinh", graph.add("Sub", far, near)), near)
 
 
 def _near(graph: Graph, x: str) -> str:
