@@ -14,7 +14,8 @@ def to_onnx(estimator: StackedLSTMRegressor, path: str | os.PathLike[str]) -> No
     """Write a fitted estimator to an ONNX file, which predicts without torch.
 
     The file takes unscaled sequences in any number and of any length, scales them itself, and
-    agrees with `predict` to 1e-5 of the standard deviation of the target.
+    agrees with `predict` to 1e-5 of the standard deviation of the target, or, with
+    ``standardize=False``, of its size.
 
     Parameters
     ----------

@@ -71,10 +71,10 @@ def onnx_model(estimator: StackedLSTMRegressor) -> ModelProto:
     graph, module = Graph(), estimator.module_
     x, in_rows = "X", estimator._X_form == "rows"
     if in_rows:
-        x = graph.add("Reshape", x, np.array([0, -1, module.n_features]))
+        x = graph.add("Reshape", x, _integers(0, -1, module.n_features))
     y = _add_module(graph, module, x)
     if not estimator._y_form.has_outputs:
-        y = graph.add("Squeeze", y, np.array([2 if module.return_sequences else 1]))
+        y = graph.add("Squeeze", y, _integers(2 if module.return_sequences else 1))
     shapes = ["batch", "time", module.n_features], _answer_shape(estimator)
     if in_rows:
         shapes = ["batch", estimator.n_features_in_], shapes[1]
@@ -158,9 +158,9 @@ def _lstm(graph: Graph, layer: Any, sequence: str) -> str:
         direction="bidirectional" if both else "forward",
     )
     if not both:
-        return graph.add("Squeeze", y, np.array([1]))
+        return graph.add("Squeeze", y, _integers(1))
     side_by_side = graph.add("Transpose", y, perm=(0, 2, 1, 3))
-    return graph.add("Reshape", side_by_side, np.array([0, 0, 2 * units]))
+    return graph.add("Reshape", side_by_side, _integers(0, 0, 2 * units))
 
 
 def _gates(weights: Tensor) -> Array:
@@ -189,14 +189,14 @@ def _pooled(graph: Graph, module: StackedLSTM, sequence: str) -> str:
 
 
 def _final(graph: Graph, module: StackedLSTM, sequence: str) -> str:
-    final = graph.add("Gather", sequence, np.array(-1), axis=0)
+    final = graph.add("Gather", sequence, np.int64(-1), axis=0)
     top = module.layers[-1]
     if not isinstance(top, Bidirectional):
         return final
-    units, feature = np.array([top.forward_layer.hidden_size]), np.array([1])
-    forward = graph.add("Slice", final, np.array([0]), units, feature)
-    first = graph.add("Gather", sequence, np.array(0), axis=0)
-    backward = graph.add("Slice", first, units, np.array([END]), feature)
+    units, feature = _integers(top.forward_layer.hidden_size), _integers(1)
+    forward = graph.add("Slice", final, _integers(0), units, feature)
+    first = graph.add("Gather", sequence, np.int64(0), axis=0)
+    backward = graph.add("Slice", first, units, _integers(END), feature)
     return graph.add("Concat", forward, backward, axis=1)
 
 
@@ -212,8 +212,8 @@ def _dense(graph: Graph, head: nn.Module, x: str) -> str:
 
 def _sorted_quantiles(graph: Graph, module: StackedLSTM, y: str) -> str:
     kept = [0, 0] if module.return_sequences else [0]
-    apart = graph.add("Reshape", y, np.array([*kept, -1, module.n_quantiles]))
-    n_quantiles = np.array([module.n_quantiles])
+    apart = graph.add("Reshape", y, _integers(*kept, -1, module.n_quantiles))
+    n_quantiles = _integers(module.n_quantiles)
     return graph.add("TopK", apart, n_quantiles, n_outputs=2, axis=-1, largest=0, sorted=1)
 
 
@@ -222,7 +222,7 @@ def _beside(graph: Graph, module: StackedLSTM, linear: LinearPath, y: str, x: st
     path = _linear_path(graph, module, linear, x)
     residual_scale = _numbers(linear.residual_scale)
     if module.n_quantiles is not None:
-        path = graph.add("Unsqueeze", path, np.array([-1]))
+        path = graph.add("Unsqueeze", path, _integers(-1))
         residual_scale = residual_scale[:, np.newaxis]
     return graph.add("Add", path, graph.add("Mul", y, residual_scale))
 
@@ -231,9 +231,9 @@ def _linear_path(graph: Graph, module: StackedLSTM, linear: LinearPath, x: str) 
     """Convolve along time, at the last step alone or at each; zeros stand before the first."""
     if module.input_scaler is not None:
         x = _near(graph, x)
-    x = graph.add("Pad", x, np.array([0, linear.n_steps - 1, 0, 0, 0, 0]))
+    x = graph.add("Pad", x, _integers(0, linear.n_steps - 1, 0, 0, 0, 0))
     if not module.return_sequences:
-        x = graph.add("Slice", x, np.array([-linear.n_steps]), np.array([END]), np.array([1]))
+        x = graph.add("Slice", x, _integers(-linear.n_steps), _integers(END), _integers(1))
     weight = _numbers(linear.weight).reshape(-1, linear.n_steps, module.n_features)
     y = graph.add(
         "Conv",
@@ -242,7 +242,7 @@ def _linear_path(graph: Graph, module: StackedLSTM, linear: LinearPath, x: str) 
         _numbers(linear.bias),
     )
     y = graph.add("Transpose", y, perm=TIME_AND_FEATURES_SWAPPED)
-    return y if module.return_sequences else graph.add("Squeeze", y, np.array([1]))
+    return y if module.return_sequences else graph.add("Squeeze", y, _integers(1))
 
 
 def _unscaled(graph: Graph, module: StackedLSTM, y: str) -> str:
@@ -258,11 +258,15 @@ def _unscaled(graph: Graph, module: StackedLSTM, y: str) -> str:
 def _missing_if_not_finite(graph: Graph, module: StackedLSTM, y: str, x: str) -> str:
     """Answer NaN for a sequence that the estimator refuses, rather than a number."""
     zeros = graph.add("Mul", graph.add("Cast", x, to=TensorProto.FLOAT), np.float32(0))
-    zero = graph.add("ReduceSum", zeros, np.array([1, 2]), keepdims=0)
+    zero = graph.add("ReduceSum", zeros, _integers(1, 2), keepdims=0)
     n_dims = 1 + module.return_sequences + (module.n_quantiles is not None)
-    zero = graph.add("Unsqueeze", zero, np.arange(1, 1 + n_dims))
+    zero = graph.add("Unsqueeze", zero, _integers(*range(1, 1 + n_dims)))
     return graph.add("Add", y, graph.add("Cast", zero, to=TensorProto.DOUBLE))
 
 
 def _numbers(tensor: Tensor, dtype: Any = np.float32) -> Array:
     return tensor.detach().cpu().numpy().astype(dtype)
+
+
+def _integers(*values: Any) -> Array:
+    return np.array(values, np.int64)
