@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import os
-from pathlib import Path
-
 from sklearn.utils.validation import check_is_fitted
 
 from sklstm.regressor import StackedLSTMRegressor
+from sklstm.storage import StrPath, replacing
 
 
-def to_onnx(estimator: StackedLSTMRegressor, path: str | os.PathLike[str]) -> None:
+def to_onnx(estimator: StackedLSTMRegressor, path: StrPath) -> None:
     """Write a fitted estimator to an ONNX file, which predicts without torch.
 
     The file takes unscaled sequences in any number and of any length, scales them itself, and
@@ -22,8 +20,8 @@ def to_onnx(estimator: StackedLSTMRegressor, path: str | os.PathLike[str]) -> No
     estimator : StackedLSTMRegressor
         Fitted estimator. It is not changed.
 
-    path : str or path-like
-        File to write. One that is there is replaced when the new one is complete.
+    path : str or os.PathLike
+        The file. One that exists is replaced, once the new one is whole.
 
     Raises
     ------
@@ -34,7 +32,11 @@ def to_onnx(estimator: StackedLSTMRegressor, path: str | os.PathLike[str]) -> No
     sklearn.exceptions.NotFittedError
         If the estimator is not fitted.
     OSError
-        If the file cannot be written.
+        If the file cannot be written. What was there before still is.
+
+    See Also
+    --------
+    sklstm.save : Save the estimator itself.
 
     Notes
     -----
@@ -50,15 +52,18 @@ def to_onnx(estimator: StackedLSTMRegressor, path: str | os.PathLike[str]) -> No
     Examples
     --------
     >>> import numpy as np
-    >>> import onnxruntime
     >>> from sklstm import StackedLSTMRegressor
     >>> from sklstm.interop import to_onnx
-    >>> X = np.random.default_rng(0).normal(size=(50, 10, 1))
-    >>> y = X[:, -3:, 0].sum(axis=1)
-    >>> model = StackedLSTMRegressor(units=4, max_epochs=1, random_state=0).fit(X, y)
-    >>> to_onnx(model, "model.onnx")  # doctest: +SKIP
-    >>> session = onnxruntime.InferenceSession("model.onnx")  # doctest: +SKIP
-    >>> (y_pred,) = session.run(["y"], {"X": X})  # doctest: +SKIP
+    >>> X, y = np.random.default_rng(0).normal(size=(50, 5, 1)), np.arange(50.0)
+    >>> model = StackedLSTMRegressor(units=4, max_epochs=2, random_state=0).fit(X, y)
+    >>> import onnxruntime, pathlib, tempfile
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     path = pathlib.Path(folder, "model.onnx")
+    ...     to_onnx(model, path)
+    ...     session = onnxruntime.InferenceSession(path)
+    >>> (y_pred,) = session.run(["y"], {"X": X})
+    >>> bool(np.allclose(y_pred, model.predict(X)))
+    True
     """
     if not isinstance(estimator, StackedLSTMRegressor):
         raise TypeError(
@@ -66,7 +71,9 @@ def to_onnx(estimator: StackedLSTMRegressor, path: str | os.PathLike[str]) -> No
             "pipeline pass the last step, of a search its best_estimator_."
         )
     check_is_fitted(estimator)
-    _write(Path(path), _serialized(estimator))
+    content = _serialized(estimator)
+    with replacing(path) as part:
+        part.write_bytes(content)
 
 
 def _serialized(estimator: StackedLSTMRegressor) -> bytes:
@@ -75,13 +82,3 @@ def _serialized(estimator: StackedLSTMRegressor) -> bytes:
     except ModuleNotFoundError as error:
         raise ImportError("to_onnx needs onnx: pip install sklstm[onnx]") from error
     return onnx_model(estimator).SerializeToString(deterministic=True)
-
-
-def _write(path: Path, content: bytes) -> None:
-    """Write a file beside the one that it then becomes."""
-    partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
-    try:
-        partial.write_bytes(content)
-        partial.replace(path)
-    finally:
-        partial.unlink(missing_ok=True)
