@@ -135,8 +135,8 @@ def to_keras(estimator: StackedLSTMRegressor) -> Any:
     comes on top of those of the stack. Three things differ from the estimator. Inputs beyond
     ten standard deviations from the mean, which the estimator lets grow as logarithms, stay as
     they are. Numbers far from zero for their spread, such as time stamps, lose digits, as
-    Keras reads and answers in the type of the weights. And a model that is to be trained
-    further wants data that are scaled: to that end, fit with ``standardize=False``.
+    Keras's `predict` reads arrays in float32. And a model that is to be trained further wants
+    data that are scaled: to that end, fit with ``standardize=False``.
 
     Examples
     --------
