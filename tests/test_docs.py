@@ -1,4 +1,5 @@
 import ast
+import doctest
 import re
 from importlib.util import resolve_name
 from pathlib import Path
@@ -7,6 +8,7 @@ import pytest
 
 ROOT = Path(__file__).parents[1]
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.rst"))]
+SESSIONS = [page for page in PAGES if ">>> " in page.read_text()]
 
 
 def python_blocks(text):
@@ -34,6 +36,15 @@ def test_blocks_hold_what_follows_them(page):
     block = re.compile(r"^( *)\.\. code-block:: .*\n(?: +:.*\n)*\n+(.*)", re.MULTILINE)
     for indent, first in block.findall(page.read_text()):
         assert first.startswith(f"{indent}   "), first
+
+
+@pytest.mark.filterwarnings("ignore:__array__ implementation doesn't accept a copy keyword")
+@pytest.mark.parametrize("page", SESSIONS, ids=lambda page: page.name)
+def test_sessions_print_what_the_page_shows(page):
+    flags = doctest.ELLIPSIS | doctest.NORMALIZE_WHITESPACE
+    failed, tried = doctest.testfile(str(page), module_relative=False, optionflags=flags)
+    assert tried
+    assert not failed
 
 
 def test_there_are_blocks_to_run():
