@@ -16,7 +16,7 @@ from sklearn.base import clone
 from sklearn.exceptions import NotFittedError
 from sklearn.pipeline import make_pipeline
 
-from sklstm import StackedLSTMRegressor
+from sklstm import StackedLSTMRegressor, load, save
 from sklstm.interop.keras import from_keras, to_keras
 
 # Keras's torch backend turns tensors into arrays in the way of NumPy 1.
@@ -314,6 +314,13 @@ def test_other_stacks_are_refused_by_name(layers, named):
         from_keras(model)
 
 
+def test_weights_that_are_not_finite_are_refused():
+    model = sequential(LSTM(2), Dense(1))
+    model.set_weights([np.nan * weights for weights in model.get_weights()])
+    with pytest.raises(ValueError, match=rf"{model.name}' has weights that are not finite"):
+        from_keras(model)
+
+
 def test_an_unbuilt_model_is_refused_until_it_is_called():
     model = keras.Sequential([LSTM(2), Dense(1)])
     with pytest.raises(ValueError, match=r"no weights yet: let it begin with keras\.Input"):
@@ -360,7 +367,7 @@ def test_an_estimator_from_keras_goes_on_training():
     estimator = from_keras(sequential(*stack(2), Dense(1)))
     y = X[:, -1, :1]
     before = estimator.score(X, y)
-    estimator.set_params(warm_start=True, random_state=0).fit(X, y)
+    estimator.set_params(warm_start=True).fit(X, y)
     assert estimator.n_iter_ > 0
     assert estimator.score(X, y) > before
     fitted = from_keras(sequential(*stack(2), Dense(1))).partial_fit(X, y)
@@ -379,12 +386,29 @@ def test_an_estimator_from_keras_is_one_like_any_other():
     assert estimator.predict(X.astype(np.float64)).dtype == np.float64
 
 
-def test_going_over_leaves_the_random_generators_alone():
+def test_from_keras_leaves_the_random_generators_alone():
     model = sequential(LSTM(2), Dense(1))
-    states = np.random.get_state()[1].copy(), torch.get_rng_state()
+    numpy_state, torch_state = pickle.dumps(np.random.get_state()), torch.get_rng_state()
     from_keras(model)
-    np.testing.assert_array_equal(np.random.get_state()[1], states[0])
-    assert torch.equal(torch.get_rng_state(), states[1])
+    assert pickle.dumps(np.random.get_state()) == numpy_state
+    assert torch.equal(torch.get_rng_state(), torch_state)
+
+
+def test_to_go_on_training_gives_the_same_bits_each_time():
+    model = sequential(*stack(2), Dropout(0.2), Dense(1))
+    first, second = (
+        from_keras(model).set_params(warm_start=True, max_epochs=2).fit(X, X[:, -1, :1])
+        for _ in range(2)
+    )
+    np.testing.assert_array_equal(first.predict(X), second.predict(X))
+
+
+def test_an_estimator_from_keras_can_be_saved(tmp_path):
+    estimator = from_keras(sequential(*stack(2), Dense(1)))
+    save(estimator, tmp_path / "model.safetensors")
+    np.testing.assert_array_equal(
+        load(tmp_path / "model.safetensors").predict(X), estimator.predict(X)
+    )
 
 
 @pytest.mark.parametrize("function", [from_keras, to_keras])

@@ -49,7 +49,8 @@ def from_keras(model: Any) -> StackedLSTMRegressor:
     TypeError
         If `model` is not a `keras.Sequential`.
     ValueError
-        If the model has no weights yet, or a layer or an option that is refused.
+        If the model has no weights yet, or some that are not finite, or a layer or an option
+        that is refused.
 
     See Also
     --------
@@ -57,12 +58,12 @@ def from_keras(model: Any) -> StackedLSTMRegressor:
 
     Notes
     -----
-    With ``warm_start=True`` a fit goes on from the weights. Therefore an option is refused not
-    only where it changes predictions (other activations, `stateful`, `go_backwards`), but also
-    where it changes training: dropout inside a layer, regularizers, constraints, frozen layers.
-    Initializers and seeds have done their work, and `unroll` and `use_cudnn` change speed
-    alone. A model that is refused for how it was trained predicts the same when it is built
-    again without the option and given the weights, with ``set_weights``.
+    With ``warm_start=True`` a fit goes on from the weights, always with the same seed. Therefore
+    an option is refused not only where it changes predictions (other activations, `stateful`,
+    `go_backwards`), but also where it changes training: dropout inside a layer, regularizers,
+    constraints, frozen layers. Initializers and seeds have done their work, and `unroll` and
+    `use_cudnn` change speed alone. A model that is refused for how it was trained predicts the
+    same when it is built again without the option and given the weights, with ``set_weights``.
 
     What `compile` set, such as the optimizer and the loss, is left behind. Where the model has
     no bias or no Dense layer, the estimator has a bias of zeros and the identity as its Dense
@@ -85,6 +86,8 @@ def from_keras(model: Any) -> StackedLSTMRegressor:
     keras = _import_keras()
     _check_model(keras, model)
     stack = read_stack(keras, model.layers)
+    if not _are_finite(model.get_weights()):
+        raise ValueError(f"model {model.name!r} has weights that are not finite.")
     estimator = _untrained(stack, n_features=model.input_shape[-1])
     _load(
         estimator.module_,
@@ -203,11 +206,12 @@ def _untrained(stack: KerasStack, n_features: int) -> StackedLSTMRegressor:
         standardize=False,
         max_epochs=0,
         precision=stack.dtype,
+        random_state=0,
     )
     n_outputs = stack.denses[-1].units if stack.denses else units[-1] * len(stack.lstms[-1])
     X = np.zeros((1, 1, n_features), stack.dtype)
     y = np.zeros((1, 1, n_outputs) if return_sequences else (1, n_outputs), stack.dtype)
-    return estimator.fit(X, y).set_params(max_epochs="auto")
+    return estimator.fit(X, y).set_params(max_epochs="auto", random_state=None)
 
 
 def _per_layer(values: list[Any]) -> Any:
@@ -316,9 +320,13 @@ def _array(values: Any) -> NDArray[Any]:
 def _finite(weights: Weights, dtype: str) -> Weights:
     with np.errstate(over="ignore"):
         weights = [values.astype(dtype) for values in weights]
-    if not all(np.isfinite(values).all() for values in weights):
+    if not _are_finite(weights):
         raise ValueError(
             f"With the scales of standardize=True folded in, weights are not finite in {dtype}. "
             "Scale X and y before the fit."
         )
     return weights
+
+
+def _are_finite(weights: Weights) -> bool:
+    return all(bool(np.isfinite(values).all()) for values in weights)
