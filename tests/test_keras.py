@@ -17,7 +17,7 @@ from sklearn.exceptions import NotFittedError
 from sklearn.pipeline import make_pipeline
 
 from sklstm import StackedLSTMRegressor, load, save
-from sklstm.interop.keras import from_keras, to_keras
+from sklstm.interop import from_keras, to_keras
 
 # Keras's torch backend turns tensors into arrays in the way of NumPy 1.
 pytestmark = pytest.mark.filterwarnings(

@@ -72,7 +72,7 @@ def from_keras(model: Any) -> StackedLSTMRegressor:
     Examples
     --------
     >>> import keras  # doctest: +SKIP
-    >>> from sklstm.interop.keras import from_keras
+    >>> from sklstm.interop import from_keras
     >>> model = keras.Sequential([  # doctest: +SKIP
     ...     keras.Input((None, 3)),
     ...     keras.layers.LSTM(16, return_sequences=True),
@@ -145,7 +145,7 @@ def to_keras(estimator: StackedLSTMRegressor) -> Any:
     --------
     >>> import numpy as np
     >>> from sklstm import StackedLSTMRegressor
-    >>> from sklstm.interop.keras import to_keras
+    >>> from sklstm.interop import to_keras
     >>> X = np.random.default_rng(0).normal(size=(100, 10, 3))
     >>> plain = StackedLSTMRegressor(units=8, skip=None, pooling="last", linear_steps=None)
     >>> to_keras(plain.fit(X, X[:, -1, 0])).output_shape  # doctest: +SKIP
