@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import asdict, dataclass, fields
 from typing import Any
 
@@ -127,11 +128,11 @@ def load(path: StrPath, *, device: str | None = None) -> StackedLSTMRegressor:
     saved = _checked(facts)
     on_device = {} if device is None else {"device": device}
     recipe = saved.recipe | on_device
-    net = build_net(recipe, saved.n_features, saved.n_outputs).initialize()
     try:
+        net = build_net(recipe, saved.n_features, saved.n_outputs).initialize()
         restore(net, saved.state, tensors)
     except MADE_UP as error:
-        raise ValueError(f"{str(path)!r} cannot be read: its history is damaged.") from error
+        raise ValueError(f"{os.fspath(path)!r} cannot be read: {error}") from error
     net.best_epoch.best_epoch_ = saved.best_epoch
     estimator = StackedLSTMRegressor(**saved.parameters | on_device)
     for name, value in (saved.attributes | {"net_": net, "_recipe": recipe}).items():

@@ -477,7 +477,7 @@ def test_facts_that_somebody_made_up_are_refused(keys, value, message, tmp_path)
         ),
         (
             lambda t: t.update({"history.values": t["history.values"] * torch.nan}),
-            "its history is damaged",
+            "model.safetensors' cannot be read: cannot convert float NaN",
         ),
     ],
 )
