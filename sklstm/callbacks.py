@@ -200,6 +200,11 @@ class Progress(Callback):
         self.bar_.set_postfix(losses, refresh=False)
         self.bar_.update()
 
+    def skip(self, n_epochs: int) -> None:
+        """Count epochs that are done already."""
+        self.bar_.initial = self.bar_.n = n_epochs
+        self.bar_.refresh()
+
     def on_train_end(self, net: Any, **kwargs: Any) -> None:
         self.bar_.close()
         del self.bar_

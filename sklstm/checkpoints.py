@@ -17,6 +17,7 @@ from torch import Tensor
 
 from .batches import SequenceDataset
 from .building import Recipe
+from .callbacks import Progress
 from .net import StackedLSTMNet, resolve_device
 from .plain import to_plain, versions
 from .recipes import NOT_IN_A_RECIPE, checked_recipe
@@ -222,7 +223,8 @@ def _written(path: Path, fit: Facts, estimator: BaseEstimator, data: SequenceDat
 
     def expected(facts: Facts, n_tensors: int) -> Signatures:
         _check_same_fit(facts, fit)
-        recipes.append(checked_recipe(mapping("recipe", facts), type(estimator)))
+        recipe = checked_recipe(mapping("recipe", facts), type(estimator))
+        recipes.append({**recipe, "verbose": estimator.verbose})
         return _signatures(facts, recipes[-1], data, n_tensors)
 
     try:
@@ -279,6 +281,8 @@ def _progress(net: StackedLSTMNet) -> tuple[Facts, dict[str, Tensor]]:
 def _restore_callbacks(net: StackedLSTMNet, written: Written) -> None:
     remembered = written.facts["remembered"]
     for name, callback in net.callbacks_:
+        if isinstance(callback, Progress):
+            callback.skip(written.n_done)
         for attribute in _remembers(callback):
             setattr(callback, attribute, remembered.get(f"{name}.{attribute}"))
         if name in written.facts["copied"]:

@@ -123,6 +123,15 @@ def test_a_killed_fit_without_a_seed_goes_on_with_the_one_it_drew(path, killed_a
     assert_same_bits(model(path, random_state=None).fit(X, Y), resumed)
 
 
+def test_the_progress_bar_counts_the_epochs_that_are_done(path, killed_after, capfd):
+    killed_after(5)
+    with pytest.raises(Killed):
+        model(path).fit(X, Y)
+    killed_after(-1)
+    model(path, verbose=1).fit(X, Y)
+    assert "4/6" in capfd.readouterr().err
+
+
 def test_an_interrupted_fit_can_be_ended_later(path, monkeypatch):
     def interrupt(_, net, **__):
         if len(net.history) == 3:
