@@ -1,10 +1,12 @@
 """The sets of the accuracy benchmark: real series, made ones, long ones, small ones.
 
-Each is drawn or cut by a seed. Real series are split in time, and neither part sees the other.
+Each is drawn or cut by a seed. Real series are split in time, and neither part sees the other. Bike
+sharing and the turbofans are read from the folder in the environment variable SKLSTM_DATA.
 """
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cache
@@ -19,7 +21,7 @@ from numpy.lib.stride_tricks import sliding_window_view
 from numpy.typing import NDArray
 
 Array = NDArray[np.float64]
-DATA = Path(__file__).resolve().parents[2] / "shared" / "data"
+DATA = Path(os.environ.get("SKLSTM_DATA", "data"))
 
 
 @dataclass(frozen=True)
@@ -232,7 +234,7 @@ def threshold_small(seed: int) -> Task:
 
 
 def bike(seed: int) -> Task:
-    """Rented bikes in the next hour from a day (shared/data)."""
+    """Rented bikes in the next hour from a day (UCI bike sharing)."""
     table = pd.read_csv(DATA / "bike_sharing_hour.csv.gz")
     names = ["cnt", "hr", "weekday", "workingday", "weathersit", "temp", "hum", "windspeed"]
     n_train = int(0.8 * len(table)) - 24
@@ -240,7 +242,7 @@ def bike(seed: int) -> Task:
 
 
 def fd001(seed: int) -> Task:
-    """Cycles a turbofan has left, from 30 (C-MAPSS FD001, shared/data)."""
+    """Cycles a turbofan has left, from 30 (C-MAPSS FD001)."""
     files = (DATA / "cmapss" / f"{name}_FD001.txt.gz" for name in ("train", "test", "RUL"))
     train, test, life = map(np.loadtxt, files)
     kept = [column for column in range(2, 26) if train[:, column].std() > 1e-8]
