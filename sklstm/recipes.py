@@ -21,6 +21,7 @@ from .targets import labels_every_output
 REHEARSAL, REHEARSAL_TAIL = 0.25, 0.2
 FEWEST_TO_REHEARSE = 200
 DECOUPLED_DECAY = 0.08
+NUMBERS = {"batch_size": int, "max_epochs": int, "lr": float, "weight_decay": float}
 NOT_IN_A_RECIPE = ("n_timesteps", "warm_start", "checkpoint", "callbacks", "random_state")
 DECIDED = ("linear_steps", "lr", "batch_size", "max_epochs", "weight_decay")
 
@@ -131,7 +132,10 @@ def _recipe(estimator: BaseEstimator, n_samples: int, seed: int) -> Recipe:
     if recipe["weight_decay"] == "auto":
         recipe["weight_decay"] = DECOUPLED_DECAY if optimizer is torch.optim.AdamW else 0.0
     recipe["lr"] = _lr(recipe["lr"], n_samples)
-    recipe["quantile"] = _quantile(recipe["loss"], recipe["quantile"])
+    for name, kind in NUMBERS.items():
+        recipe[name] = kind(recipe[name])
+    quantiles = _quantiles(recipe["quantile"])
+    recipe["quantile"] = quantiles if recipe["loss"] == "quantile" else None
     return {**recipe, "seed": seed}
 
 
@@ -141,9 +145,7 @@ def _lr(lr: float | str, n_samples: float) -> float:
     return lr
 
 
-def _quantile(loss: str, quantile: Any) -> float | list[float] | None:
-    if loss != "quantile":
-        return None
+def _quantiles(quantile: Any) -> float | list[float]:
     if isinstance(quantile, Real):
         return float(quantile)
     quantiles = np.asarray(quantile)
