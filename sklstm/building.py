@@ -6,7 +6,7 @@ seed.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from inspect import signature
 from typing import Any
 
@@ -25,6 +25,7 @@ from .net import (
     resolve_autocast,
     resolve_device,
 )
+from .room import check_room
 from .sequences import mean_and_scale
 from .targets import mean_and_scale_of_labels
 
@@ -54,12 +55,15 @@ def build_net(
     Raises
     ------
     ValueError
-        If the device or its arithmetic cannot be used, or the optimizer lacks a parameter.
+        If the device or its arithmetic cannot be used, the optimizer lacks a parameter, or
+        the machine lacks the memory.
     """
     optimizer = optimizer_class(recipe["optimizer"])
     fused = {"optimizer__fused": True} if optimizer in FUSED else {}
     quantile, early_stopping = recipe["quantile"], recipe["early_stopping"]
     device = resolve_device(recipe["device"])
+    sizes = {name: recipe[name] for name in ("units", "n_layers", "head_units", "linear_steps")}
+    check_room(sizes, n_features, n_outputs, PRECISIONS[recipe["precision"]].itemsize)
     own_callbacks = training_callbacks(
         lr_schedule=recipe["lr_schedule"],
         clip_norm=recipe["clip_norm"],
@@ -120,10 +124,17 @@ def optimizer_class(optimizer: str | type[torch.optim.Optimizer]) -> Any:
     """
     if isinstance(optimizer, str):
         return OPTIMIZERS[optimizer]
-    missing = {"lr", "weight_decay"} - set(signature(optimizer).parameters)
+    missing = {"lr", "weight_decay"} - _arguments(optimizer)
     if missing:
         raise ValueError(f"optimizer={optimizer!r} does not take {sorted(missing)}.")
     return optimizer
+
+
+def _arguments(function: Callable[..., Any]) -> set[str]:
+    try:
+        return set(signature(function).parameters)
+    except ValueError:
+        return set()
 
 
 def initialize(net: StackedLSTMNet, data: SequenceDataset, start: StackedLSTMNet | None) -> None:
