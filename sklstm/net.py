@@ -128,6 +128,18 @@ class StackedLSTMNet(NeuralNetRegressor):
             super().initialize()
         return self
 
+    def initialize_callbacks(self) -> StackedLSTMNet:
+        try:
+            return super().initialize_callbacks()
+        except (TypeError, ValueError) as error:
+            raise ValueError(f"callbacks cannot be used: {error}") from error
+
+    def initialize_optimizer(self, *args: Any, **kwargs: Any) -> StackedLSTMNet:
+        try:
+            return super().initialize_optimizer(*args, **kwargs)
+        except (TypeError, ValueError) as error:
+            raise ValueError(f"optimizer={self.optimizer!r} cannot be used: {error}") from error
+
     def set_statistics(self, inputs: Statistics, outputs: Statistics) -> None:
         """Set the mean and the scale of the features and of the targets."""
         for scaler, (mean, scale) in (
@@ -267,7 +279,8 @@ class StackedLSTMNet(NeuralNetRegressor):
     def _divergence_error(self, epoch: int) -> ValueError:
         return ValueError(
             f"Training diverged in epoch {epoch}: a loss or a weight is not finite at "
-            f"lr={self.lr!r}. Lower lr, or check X and y for extreme values."
+            f"lr={self.lr!r} and weight_decay={self.optimizer__weight_decay!r}. Lower them, or "
+            "check X and y for extreme values."
         )
 
     def on_epoch_begin(self, net: Any, **kwargs: Any) -> None:
@@ -295,7 +308,10 @@ class StackedLSTMNet(NeuralNetRegressor):
         if not np.isfinite(y).all():
             finite = np.isfinite(y).reshape(len(y), -1).all(axis=1)
             sample = int(np.repeat(np.arange(len(X)), self._n_answers(X))[finite.argmin()])
-            raise ValueError(f"X is too extreme for a finite prediction at sample {sample}.")
+            raise ValueError(
+                f"X is too extreme for a finite prediction at sample {sample}. Where it is not, lr "
+                "or weight_decay was too high in training."
+            )
         return y
 
     def _predict_by_length(self, X: Sequences) -> NDArray[Any]:

@@ -555,6 +555,8 @@ class StackedLSTMRegressor(RegressorMixin, BaseEstimator):
         self, X: Any, y: Any, sample_weight: ArrayLike | None, *, reset: bool
     ) -> SequenceDataset:
         sequences = as_sequences(self, X, n_timesteps=self.n_timesteps, reset=reset)
+        if not reset:
+            self._check_n_timesteps(sequences.n_features)
         targets, self._y_form = as_targets(
             self, sequences, y, return_sequences=self.return_sequences
         )
@@ -587,7 +589,7 @@ class StackedLSTMRegressor(RegressorMixin, BaseEstimator):
 
     def _copy_callbacks(self) -> list[Any]:
         for callback in self.callbacks or []:
-            acting = callback[-1] if isinstance(callback, tuple) else callback
+            acting = callback[-1] if isinstance(callback, tuple) and callback else callback
             if not hasattr(acting, "on_train_begin"):
                 raise TypeError(f"callbacks must be skorch callbacks, got {callback!r}.")
         return clone(list(self.callbacks or []), safe=False)

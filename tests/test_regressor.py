@@ -1142,6 +1142,57 @@ def _shown(value):
     return str(value if bad is None else bad).replace("(", r"\(").replace(")", r"\)")
 
 
+@pytest.mark.parametrize(
+    "params",
+    [
+        {"optimizer": int},
+        {"optimizer": lambda lr, weight_decay: None},
+        {"optimizer": torch.optim.Optimizer},
+        {"callbacks": [()]},
+        {"callbacks": [(3, EpochScoring("r2"))]},
+        {"callbacks": [("best_epoch", EpochScoring("r2"))]},
+        {"quantile": (0.9, 0.1), "loss": "huber"},
+        {"weight_decay": 1e300, "lr_schedule": "constant"},
+        {"units": 10**15},
+        {"n_layers": 10**15},
+        {"head_units": (10**15,)},
+        {"linear_steps": 10**15},
+    ],
+    ids=str,
+)
+def test_an_error_names_the_parameter_it_comes_from(params, sequences):
+    with pytest.raises((ValueError, TypeError), match=next(iter(params))):
+        small(**params).fit(*sequences)
+
+
+@pytest.mark.parametrize("kind", [np.int8, np.int64, np.uint16])
+def test_numpy_integers_are_integers(kind, sequences):
+    X, y = sequences
+    numbers = {"n_layers": 2, "units": 8, "linear_steps": 3, "batch_size": 7, "max_epochs": 20}
+    models = [
+        small(**{name: as_type(number) for name, number in numbers.items()}).fit(X, y)
+        for as_type in (int, kind)
+    ]
+    assert np.array_equal(models[0].predict(X), models[1].predict(X))
+
+
+def test_a_warm_start_that_reads_rows_otherwise_is_refused_by_name(sequences):
+    X, y = sequences
+    rows = X[:, :6, 0]
+    model = small(n_timesteps=3, warm_start=True).fit(rows, y)
+    with pytest.raises(ValueError, match="n_timesteps=2 makes 3 features at each step"):
+        model.set_params(n_timesteps=2).fit(rows, y)
+
+
+def test_a_prediction_that_is_not_finite_blames_the_rate_too(sequences):
+    X, y = sequences
+    model = small(standardize=False).fit(X, y)
+    with torch.no_grad():
+        model.module_.head[0].weight.fill_(3e38)
+    with pytest.raises(ValueError, match="lr or weight_decay was too high in training"):
+        model.predict(X)
+
+
 def test_cuda_is_refused_where_there_is_none(monkeypatch, sequences):
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
     assert small(device="auto").fit(*sequences).net_.device == "cpu"
