@@ -14,13 +14,14 @@ import torch
 from numpy.typing import ArrayLike, NDArray
 from sklearn.base import BaseEstimator, RegressorMixin, _fit_context, clone
 from sklearn.metrics import d2_pinball_score, r2_score
-from sklearn.utils import check_random_state
+from sklearn.utils import check_random_state, estimator_html_repr
 from sklearn.utils._param_validation import Interval, StrOptions
 from sklearn.utils.validation import check_is_fitted
 
 from .batches import SequenceDataset
 from .building import PRECISIONS, build_net, initialize
 from .checkpoints import open_checkpoint
+from .describing import describe
 from .module import POOLINGS, SKIPS, StackedLSTM
 from .net import LOSSES, OPTIMIZERS
 from .recipes import recipe_of_epoch, recipe_of_fit
@@ -544,6 +545,14 @@ class StackedLSTMRegressor(RegressorMixin, BaseEstimator):
     @property
     def n_parameters_(self) -> int:
         return sum(weights.numel() for weights in self.module_.parameters())
+
+    def _repr_html_inner(self) -> str:
+        diagram = estimator_html_repr(self)
+        return diagram + describe(self.module_)._repr_html_() if hasattr(self, "net_") else diagram
+
+    def _repr_mimebundle_(self, **kwargs: Any) -> dict[str, str]:
+        bundle = super()._repr_mimebundle_(**kwargs)
+        return {**bundle, "text/html": self._repr_html_inner()} if "text/html" in bundle else bundle
 
     def __sklearn_tags__(self) -> Any:
         tags = super().__sklearn_tags__()

@@ -1,7 +1,8 @@
-"""What the layers do: their time scales, the gradients that reach them, what they cost."""
+"""What a model is made of, what its layers do and what they cost."""
 
+from .architecture import architecture
 from .cost import depth_cost
 from .gradients import gradient_flow
 from .timescales import layer_timescales
 
-__all__ = ["depth_cost", "gradient_flow", "layer_timescales"]
+__all__ = ["architecture", "depth_cost", "gradient_flow", "layer_timescales"]
