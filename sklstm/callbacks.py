@@ -13,6 +13,7 @@ from torch.optim.lr_scheduler import OneCycleLR
 from tqdm.auto import tqdm
 
 START, FLOOR, MEMORY = 25, 0.3, 0.2
+FALL, LAST = 0.05, 5
 
 
 class StopTraining(KeyboardInterrupt):
@@ -152,6 +153,7 @@ class BestEpoch(Callback):
         self.best_epoch_: int | None = None
         self.best_loss_ = math.inf
         self.last_epoch_ = 0
+        self.goes_on_ = False
         self.n_misses_ = 0
         self.weights_: list[Tensor] = []
         return self
@@ -159,6 +161,7 @@ class BestEpoch(Callback):
     def on_train_begin(self, net: Any, **kwargs: Any) -> None:
         self.initialize()
         self.last_epoch_ = len(net.history)
+        self.goes_on_ = bool(net.history)
         if net.history:
             self.weights_ = copies(net.weights_to_keep())
 
@@ -177,6 +180,20 @@ class BestEpoch(Callback):
         if loss < self.best_loss_:
             best = loss, row["epoch"], copies(net.weights_to_keep())
             self.best_loss_, self.best_epoch_, self.weights_ = best
+
+    def fall_at_end(self, net: Any) -> tuple[float, float] | None:
+        """Return from where to where the loss fell in the last fifth of the epochs.
+
+        `None` if it did not fall by more than 5 %: a schedule that ends at a low rate lowers
+        the loss at the end by a little whatever its length. So do the first epochs, and a new
+        cycle after others: fewer than five epochs, and a fit that goes on, tell nothing.
+        """
+        n_last = len(net.history) // LAST
+        if self.patience is None or self.goes_on_ or not n_last:
+            return None
+        losses = net.history[:, self.monitor]
+        before, last = min(losses[:-n_last]), min(losses[-n_last:])
+        return (before, last) if last < min((1 - FALL) * before, before - self.tol) else None
 
     def on_train_end(self, net: Any, **kwargs: Any) -> None:
         net.set_weights(self.weights_ if self.restore_ and self.weights_ else net.weights_to_keep())

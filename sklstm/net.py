@@ -197,6 +197,8 @@ class StackedLSTMNet(NeuralNetRegressor):
             self._end_interrupted()
         except DivergedError:
             self._end_diverged()
+        else:
+            self._warn_if_falling()
         return self
 
     def rehearse(self, data: Any) -> None:
@@ -249,6 +251,16 @@ class StackedLSTMNet(NeuralNetRegressor):
     @property
     def best_epoch(self) -> BestEpoch:
         return dict(self.callbacks_)["best_epoch"]
+
+    def _warn_if_falling(self) -> None:
+        fall = self.best_epoch.fall_at_end(self)
+        if fall is not None:
+            before, last = fall
+            _warn(
+                "The validation loss was still falling when training ended after max_epochs="
+                f"{self.max_epochs} epochs (from {before:.3g} to {last:.3g} in the last fifth of "
+                "them). Raise max_epochs."
+            )
 
     def _end_interrupted(self) -> None:
         best, epoch = self.best_epoch, len(self.history)

@@ -307,6 +307,57 @@ def test_early_stopping_needs_a_sample_to_train_on(sequences):
         small(early_stopping=True).fit(X[:1], y[:1])
 
 
+def falling(**params):
+    """A model whose validation loss falls from epoch to epoch."""
+    steady = {"lr": 0.005, "lr_schedule": "constant", "max_epochs": 10, "batch_size": 10}
+    held_out = {"early_stopping": True, "validation_fraction": 0.3}
+    return small(**{**held_out, **steady, **params})
+
+
+def test_a_validation_loss_that_still_falls_at_the_end_is_told(sequences):
+    with pytest.warns(ConvergenceWarning, match="still falling") as caught:
+        model = falling().fit(*sequences)
+    curve = model.validation_loss_curve_
+    assert len(caught) == 1
+    assert str(caught[0].message) == (
+        "The validation loss was still falling when training ended after max_epochs=10 epochs "
+        f"(from {min(curve[:8]):.3g} to {min(curve[8:]):.3g} in the last fifth of them). "
+        "Raise max_epochs."
+    )
+    assert model.best_epoch_ == 10
+
+
+@pytest.mark.parametrize(
+    "params",
+    [
+        {"lr": 1e-6},
+        {"max_epochs": 4},
+        {"tol": 1.0},
+        {"tol": 1.0, "n_iter_no_change": 6},
+        {"early_stopping": False},
+        {"max_epochs": 0},
+    ],
+    ids=str,
+)
+def test_a_loss_that_hardly_falls_or_for_too_few_epochs_is_not_told(params, sequences):
+    falling(**params).fit(*sequences)
+
+
+def test_a_fit_that_goes_on_does_not_tell_that_the_loss_still_falls(sequences):
+    X, y = sequences
+    model = falling(max_epochs=4, warm_start=True).fit(X, y)
+    model.set_params(max_epochs=10).fit(X, y)
+    curve = model.validation_loss_curve_
+    assert min(curve[-2:]) < 0.95 * min(curve[:-2])
+    model.set_params(max_epochs=10, n_layers=3).fit(X, y).partial_fit(X, y)
+
+
+def test_an_interrupted_fit_tells_of_the_interrupt_alone(sequences):
+    with pytest.warns(ConvergenceWarning) as caught:
+        falling(callbacks=[AtEpoch(10, interrupt)]).fit(*sequences)
+    assert ["interrupted" in str(warning.message) for warning in caught] == [True]
+
+
 # reproducibility
 
 
