@@ -13,7 +13,7 @@ from torch.optim.lr_scheduler import OneCycleLR
 from tqdm.auto import tqdm
 
 START, FLOOR, MEMORY = 25, 0.3, 0.2
-FALL, LAST = 0.05, 5
+FALL, LAST, FEWEST = 0.05, 5, 30
 
 
 class StopTraining(KeyboardInterrupt):
@@ -154,6 +154,7 @@ class BestEpoch(Callback):
         self.best_loss_ = math.inf
         self.last_epoch_ = 0
         self.goes_on_ = False
+        self.n_held_out_ = 0
         self.n_misses_ = 0
         self.weights_: list[Tensor] = []
         return self
@@ -165,7 +166,8 @@ class BestEpoch(Callback):
         if net.history:
             self.weights_ = copies(net.weights_to_keep())
 
-    def on_epoch_begin(self, net: Any, **kwargs: Any) -> None:
+    def on_epoch_begin(self, net: Any, dataset_valid: Any = None, **kwargs: Any) -> None:
+        self.n_held_out_ = 0 if dataset_valid is None else len(dataset_valid)
         if self.n_misses_ == self.patience:
             del net.history[-1]
             raise StopTraining
@@ -186,10 +188,11 @@ class BestEpoch(Callback):
 
         `None` if it did not fall by more than 5 %: a schedule that ends at a low rate lowers
         the loss at the end by a little whatever its length. So do the first epochs, and a new
-        cycle after others: fewer than five epochs, and a fit that goes on, tell nothing.
+        cycle after others: fewer than five epochs, and a fit that goes on, tell nothing. Nor
+        does the loss on fewer than 30 samples.
         """
         n_last = len(net.history) // LAST
-        if self.patience is None or self.goes_on_ or not n_last:
+        if self.goes_on_ or self.n_held_out_ < FEWEST or not n_last:
             return None
         losses = net.history[:, self.monitor]
         before, last = min(losses[:-n_last]), min(losses[-n_last:])

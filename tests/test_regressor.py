@@ -307,6 +307,13 @@ def test_early_stopping_needs_a_sample_to_train_on(sequences):
         small(early_stopping=True).fit(X[:1], y[:1])
 
 
+@pytest.fixture
+def many():
+    """Like `sequences`, and enough of them to trust the loss on a third."""
+    X = np.random.default_rng(0).normal(size=(120, 7, 3))
+    return X, X[:, -2:, 0].sum(axis=1)
+
+
 def falling(**params):
     """A model whose validation loss falls from epoch to epoch."""
     steady = {"lr": 0.005, "lr_schedule": "constant", "max_epochs": 10, "batch_size": 10}
@@ -314,9 +321,9 @@ def falling(**params):
     return small(**{**held_out, **steady, **params})
 
 
-def test_a_validation_loss_that_still_falls_at_the_end_is_told(sequences):
+def test_a_validation_loss_that_still_falls_at_the_end_is_told(many):
     with pytest.warns(ConvergenceWarning, match="still falling") as caught:
-        model = falling().fit(*sequences)
+        model = falling().fit(*many)
     curve = model.validation_loss_curve_
     assert len(caught) == 1
     assert str(caught[0].message) == (
@@ -332,6 +339,7 @@ def test_a_validation_loss_that_still_falls_at_the_end_is_told(sequences):
     [
         {"lr": 1e-6},
         {"max_epochs": 4},
+        {"validation_fraction": 0.2},
         {"tol": 1.0},
         {"tol": 1.0, "n_iter_no_change": 6},
         {"early_stopping": False},
@@ -339,12 +347,12 @@ def test_a_validation_loss_that_still_falls_at_the_end_is_told(sequences):
     ],
     ids=str,
 )
-def test_a_loss_that_hardly_falls_or_for_too_few_epochs_is_not_told(params, sequences):
-    falling(**params).fit(*sequences)
+def test_a_loss_that_hardly_falls_or_of_too_little_is_not_told(params, many):
+    falling(**params).fit(*many)
 
 
-def test_a_fit_that_goes_on_does_not_tell_that_the_loss_still_falls(sequences):
-    X, y = sequences
+def test_a_fit_that_goes_on_does_not_tell_that_the_loss_still_falls(many):
+    X, y = many
     model = falling(max_epochs=4, warm_start=True).fit(X, y)
     model.set_params(max_epochs=10).fit(X, y)
     curve = model.validation_loss_curve_
@@ -352,9 +360,9 @@ def test_a_fit_that_goes_on_does_not_tell_that_the_loss_still_falls(sequences):
     model.set_params(max_epochs=10, n_layers=3).fit(X, y).partial_fit(X, y)
 
 
-def test_an_interrupted_fit_tells_of_the_interrupt_alone(sequences):
+def test_an_interrupted_fit_tells_of_the_interrupt_alone(many):
     with pytest.warns(ConvergenceWarning) as caught:
-        falling(callbacks=[AtEpoch(10, interrupt)]).fit(*sequences)
+        falling(callbacks=[AtEpoch(10, interrupt)]).fit(*many)
     assert ["interrupted" in str(warning.message) for warning in caught] == [True]
 
 
