@@ -95,7 +95,8 @@ def checked_recipe(facts: dict[str, Any], estimator_class: type[BaseEstimator]) 
     for name in DECIDED:
         if type(recipe[name]) not in (int, float):
             raise ValueError(f"{name} is {repr(recipe[name])[:40]}, not a number.")
-    if _quantile(recipe["loss"], recipe["quantile"]) != recipe["quantile"]:
+    quantiles = _quantiles(recipe["quantile"]) if recipe["loss"] == "quantile" else None
+    if quantiles != recipe["quantile"]:
         raise ValueError("quantile does not go with loss.")
     given = {
         **recipe,

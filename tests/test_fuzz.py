@@ -140,6 +140,7 @@ VALUES = {
     "device": one_of(
         ("cpu", "auto", "cpu:0"), ("", "gpu", "meta", "cpu:x", "cuda:99", None, 0, ["cpu"])
     ),
+    "checkpoint": (st.none(), st.sampled_from([3, 1.5, True, [], NAN, 1j])),
     "callbacks": (
         st.sampled_from([None, [], (), [EpochTimer()], (EpochTimer(),), [("mine", EpochTimer())]]),
         st.sampled_from(
