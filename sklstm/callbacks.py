@@ -141,7 +141,7 @@ class BestEpoch(Callback):
         Smallest improvement that counts.
     """
 
-    remembers = ("best_epoch_", "best_loss_", "last_epoch_", "n_misses_")
+    remembers = ("best_epoch_", "best_loss_", "last_epoch_", "n_misses_", "goes_on_")
 
     def __init__(self, monitor: str, patience: int | None, tol: float) -> None:
         self.monitor = monitor

@@ -255,7 +255,7 @@ def _check_same_fit(facts: Facts, fit: Facts) -> None:
 
 def _signatures(facts: Facts, recipe: Recipe, data: SequenceDataset, n_tensors: int) -> Signatures:
     remembered, copied = mapping("remembered", facts), facts.get("copied")
-    if not all(value is None or type(value) in (int, float) for value in remembered.values()):
+    if not all(value is None or type(value) in (bool, int, float) for value in remembered.values()):
         raise ValueError("what it remembers is no number.")
     if copied not in (["best_epoch"], ["average"], ["best_epoch", "average"], []):
         raise ValueError("its copies of the weights are not known.")

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import torch
 from sklearn.base import clone
+from sklearn.exceptions import ConvergenceWarning
 from skorch.callbacks import EpochTimer
 
 from sklstm import DepthSearchCV, StackedLSTMRegressor, checkpoints, storage
@@ -121,6 +122,25 @@ def test_a_killed_fit_without_a_seed_goes_on_with_the_one_it_drew(path, killed_a
     again = model(random_state=None, max_epochs=6)
     again.fit(X, Y)
     assert_same_bits(model(path, random_state=None).fit(X, Y), resumed)
+
+
+def test_a_fit_that_goes_on_warns_like_one_that_was_not_killed(path, killed_after):
+    settings = {
+        "max_epochs": 10,
+        "early_stopping": True,
+        "validation_fraction": 0.5,
+        "lr": 0.03,
+        "linear_steps": None,
+    }
+    with pytest.warns(ConvergenceWarning, match="still falling") as undisturbed:
+        model(**settings).fit(X, Y)
+    killed_after(4)
+    with pytest.raises(Killed):
+        model(path, **settings).fit(X, Y)
+    killed_after(-1)
+    with pytest.warns(ConvergenceWarning) as resumed:
+        model(path, **settings).fit(X, Y)
+    assert [str(w.message) for w in resumed] == [str(w.message) for w in undisturbed]
 
 
 def test_the_progress_bar_counts_the_epochs_that_are_done(path, killed_after, capfd):
