@@ -130,10 +130,11 @@ def blocks():
     return da.from_array(X, chunks=(100, -1, -1)), da.from_array(Y, chunks=100)
 
 
+@pytest.mark.usefixtures("client")
 def test_training_on_the_blocks_of_a_dask_array_is_partial_fit_on_the_chunks(blocks):
     model, by_hand = small(), small()
     for pair in zip(*(array.to_delayed().ravel() for array in blocks), strict=True):
-        model.partial_fit(*dask.compute(*pair, scheduler="synchronous"))
+        model.partial_fit(*dask.compute(*pair))
     for start in (0, 100, 200):
         by_hand.partial_fit(X[start : start + 100], Y[start : start + 100])
     assert model.n_iter_ == 3
