@@ -77,6 +77,7 @@ OTHER_VALUES = {
     "warm_start": True,
     "precision": "float64",
     "device": "auto",
+    "checkpoint": "fit.safetensors",
     "callbacks": [],
     "random_state": 5,
     "verbose": 2,
