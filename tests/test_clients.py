@@ -384,12 +384,11 @@ def test_sample_weight_is_routed_to_sequences_of_unequal_length(unequal):
     weight = np.tile([1.0, 0.0], N_SAMPLES // 2)
     y = [10 - 5 * row if i % 2 else row for i, row in enumerate(y)]
     regressor.set_fit_request(sample_weight=True).set_score_request(sample_weight=True)
-    search = GridSearchCV(
-        make_pipeline(FunctionTransformer(), regressor),
-        {"stackedlstmregressor__n_layers": [1, 2]},
-        cv=2,
-        n_jobs=2,
-    ).fit(LISTED, y, sample_weight=weight)
+    pipeline = make_pipeline(FunctionTransformer(), regressor)
+    pipeline.set_score_request(sample_weight=True)  # scikit-learn 1.6 asks the pipeline too
+    search = GridSearchCV(pipeline, {"stackedlstmregressor__n_layers": [1, 2]}, cv=2, n_jobs=2).fit(
+        LISTED, y, sample_weight=weight
+    )
     assert search.cv_results_["mean_test_score"].min() > 0.5
     kept = slice(None, None, 2)
     expected = clone(search.best_estimator_).fit(LISTED[kept], y[kept]).predict(LISTED)
