@@ -1228,7 +1228,7 @@ def _shown(value):
         {"head_units": (10**15,)},
         {"linear_steps": 10**15},
     ],
-    ids=str,
+    ids=lambda params: next(iter(params)),
 )
 def test_an_error_names_the_parameter_it_comes_from(params, sequences):
     with pytest.raises((ValueError, TypeError), match=next(iter(params))):
