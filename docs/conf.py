@@ -10,10 +10,12 @@ release = version = sklstm.__version__
 extensions = [
     "sphinx.ext.autodoc",
     "sphinx.ext.autosummary",
+    "myst_parser",
     "numpydoc",
     "matplotlib.sphinxext.plot_directive",
     "sphinx_gallery.gen_gallery",
 ]
+source_suffix = {".rst": "restructuredtext"}
 templates_path = ["_templates"]
 exclude_patterns = ["_build"]
 default_role = "literal"
