@@ -82,6 +82,7 @@ class Checkpoint:
         self.written = written
         self.recipe = None if written is None else written.recipe
         self.n_done = 0 if written is None else written.n_done
+        self.found = _which(path)
 
     def callbacks(self, recipe: Recipe) -> list[tuple[str, Callback]]:
         """Return the callback that keeps the state, to run after all others."""
@@ -89,7 +90,7 @@ class Checkpoint:
             return []
         plain = {name: to_plain(name, value) for name, value in recipe.items()}
         identity = {"fit": self.fit, "recipe": plain}
-        return [("checkpoint", KeepState(self.path, identity, self.written))]
+        return [("checkpoint", KeepState(self.path, identity, self.written, self.found))]
 
     def restore(self, net: StackedLSTMNet) -> None:
         """Give an initialized net the state that is there already."""
@@ -110,18 +111,26 @@ class KeepState(Callback):
 
     written : Written or None
         What is there already.
+
+    found : tuple of int or None
+        Which file that is, to know it from what another fit writes.
     """
 
-    def __init__(self, path: Path, identity: Facts, written: Written | None) -> None:
+    def __init__(
+        self,
+        path: Path,
+        identity: Facts,
+        written: Written | None,
+        found: tuple[int, int] | None,
+    ) -> None:
         self.path = path
         self.identity = identity
         self.written = written
+        self.found = found
 
     def on_train_begin(self, net: Any, **kwargs: Any) -> None:
-        if self.written is None:
-            self.n_done_ = 0
-            self._write(net)
-        else:
+        self.n_done_, self.last_ = 0, self.found
+        if self.written is not None:
             self.n_done_ = self.written.n_done
             _restore_callbacks(net, self.written)
             self.written = None
@@ -130,7 +139,7 @@ class KeepState(Callback):
         self.n_done_ += 1
         try:
             self._write(net)
-        except OSError as error:
+        except (OSError, MemoryError) as error:
             warnings.warn(
                 f"Training goes on without a checkpoint of epoch {len(net.history)}: {error}",
                 RuntimeWarning,
@@ -138,8 +147,11 @@ class KeepState(Callback):
             )
 
     def _write(self, net: StackedLSTMNet) -> None:
+        if _which(self.path) not in (self.last_, None):
+            raise FileExistsError(f"another fit writes to {str(self.path)!r}.")
         facts, tensors = _progress(net)
         write(self.path, CHECKPOINT, {**self.identity, **facts, "n_done": self.n_done_}, tensors)
+        self.last_ = _which(self.path)
 
 
 def open_checkpoint(
@@ -175,11 +187,19 @@ def open_checkpoint(
             f"checkpoint={estimator.checkpoint!r} cannot be used with callbacks="
             f"{estimator.callbacks!r}: what they remember is in no checkpoint."
         )
-    path, fit = Path(estimator.checkpoint), _identity(estimator, data, start, seed)
+    path, fit = Path(estimator.checkpoint).absolute(), _identity(estimator, data, start, seed)
     check_writable(path)
     remove_parts(path)
     written = _written(path, fit, estimator, data) if path.exists() else None
     return Checkpoint(path, fit, written)
+
+
+def _which(path: Path | None) -> tuple[int, int] | None:
+    """Tell a file from another of the same name; `None` if there is none."""
+    if path is None or not path.exists():
+        return None
+    status = path.stat()
+    return status.st_ino, status.st_mtime_ns
 
 
 def _identity(

@@ -46,7 +46,8 @@ def save(estimator: StackedLSTMRegressor, path: StrPath) -> None:
         If the estimator is not fitted.
     ValueError
         If a parameter is an object that a file without code cannot hold: `callbacks`, a class as
-        `optimizer`, a generator as `random_state`. Nothing is written then.
+        `optimizer`, a generator as `random_state`; or if one is out of range. Nothing is written
+        then.
     OSError
         If the file cannot be written. What was there before still is.
 
@@ -56,7 +57,8 @@ def save(estimator: StackedLSTMRegressor, path: StrPath) -> None:
 
     Notes
     -----
-    `checkpoint` is not saved, and neither are metadata requests.
+    `checkpoint` is not saved, and neither are metadata requests. A file that is replaced keeps its
+    permissions; one that only may not be written to is replaced as well.
 
     Examples
     --------
@@ -78,6 +80,7 @@ def save(estimator: StackedLSTMRegressor, path: StrPath) -> None:
             "save the last step."
         )
     check_is_fitted(estimator)
+    estimator._validate_params()
     parameters = estimator.get_params(deep=False)
     del parameters["checkpoint"]
     state, tensors = state_of(estimator.net_)

@@ -121,7 +121,7 @@ def auto_batch_size(n_samples: int) -> int:
 def _recipe(estimator: BaseEstimator, n_samples: int, seed: int) -> Recipe:
     """Decide everything but the linear path."""
     recipe = {
-        name: value
+        name: value.item() if isinstance(value, np.generic) else value
         for name, value in estimator.get_params(deep=False).items()
         if name not in NOT_IN_A_RECIPE
     }

@@ -163,7 +163,8 @@ class StackedLSTMRegressor(RegressorMixin, BaseEstimator):
         File in which `fit` keeps its state after each epoch. Where the same fit, killed or
         not, has left one, `fit` goes on from it and ends with the same bits; a file of other
         data, parameters or versions is refused. It stays when `fit` is done: delete it to
-        train afresh. It goes with neither `callbacks` nor an optimizer class.
+        train afresh. One path is for one fit, so searches and later warm starts need others.
+        It goes with neither `callbacks` nor an optimizer class.
 
     callbacks : list of skorch callbacks, default=None
         Copies of these run beside the estimator's own; find them in `net_.callbacks_`.

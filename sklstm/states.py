@@ -100,6 +100,8 @@ def signatures(
             like = torch.zeros(()) if key == "step" else weights[name]
             expected |= signatures_of({f"optimizer.{name}.{key}": like})
     shape = (count("n_epochs", facts), len(_columns(facts)))
+    if shape[0] and not shape[1]:
+        raise ValueError(f"a history of n_epochs={shape[0]} has no columns.")
     return {**expected, "history.values": ("F64", shape), "history.present": ("U8", shape)}
 
 
@@ -209,6 +211,8 @@ def _known_names(name: str, facts: Facts, known: Mapping[str, Any]) -> list[str]
     names = facts.get(name)
     if not isinstance(names, list) or not all(isinstance(n, str) and n in known for n in names):
         raise ValueError(f"{name} is not a list of weights.")
+    if len(names) > len(set(names)):
+        raise ValueError(f"{name} has a weight twice.")
     return names
 
 
@@ -216,12 +220,11 @@ def _module_without_weights(
     recipe: Recipe, n_features: int, n_outputs: int, n_tensors: int
 ) -> StackedLSTM:
     sizes = module_sizes(recipe)
-    for name, n_sizes in (
-        ("n_layers", sizes["n_layers"]),
-        ("head_units", len(sizes["head_units"])),
-    ):
-        if n_sizes > n_tensors:
-            raise ValueError(f"{name} needs more than the {n_tensors} tensors that there are.")
+    n_needed = 4 * sizes["n_layers"] + 2 * len(sizes["head_units"])
+    if n_needed > n_tensors:
+        raise ValueError(
+            f"n_layers and head_units need more than the {n_tensors} tensors there are."
+        )
     try:
         with torch.device("meta"):
             return StackedLSTM(n_features, n_outputs, **sizes)

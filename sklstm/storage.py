@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import glob
 import hashlib
 import json
@@ -19,7 +20,7 @@ from safetensors import SafetensorError
 from torch import Tensor
 
 FORMAT, VERSION = "sklstm", "1"
-MOST_HEADER = 2**22
+MOST_HEADER = 2**21
 DTYPES = {torch.float64: "F64", torch.float32: "F32", torch.uint8: "U8"}
 WIDTHS = {"F64": 8, "F32": 4, "U8": 1}
 MADE_UP = (ValueError, TypeError, KeyError, OverflowError, RuntimeError, SafetensorError)
@@ -156,16 +157,19 @@ def replacing(path: StrPath) -> Iterator[Path]:
         yield part
         if target.exists():
             part.chmod(target.stat().st_mode & 0o777)
-        _flush(part)
+        with part.open("r+b") as file:
+            os.fsync(file.fileno())
         part.replace(target)
-        _flush(target.parent)
+        _flush_folder(target.parent)
 
 
 @contextmanager
 def _beside(path: StrPath) -> Iterator[Path]:
     """Make a file in the folder of another; it is gone in the end."""
     target = Path(path).resolve()
-    part = target.with_name(f".{target.name}.{secrets.token_hex(4)}.part")
+    if target.exists() and not target.is_file():
+        raise OSError(errno.EINVAL, "It is not a file and stays what it is", os.fspath(path))
+    part = target.with_name(f"{_prefix(target)}{secrets.token_hex(4)}.part")
     try:
         part.open("xb").close()
         yield part
@@ -180,8 +184,12 @@ def _beside(path: StrPath) -> Iterator[Path]:
 def remove_parts(path: StrPath) -> None:
     """Remove what a killed process left beside a file."""
     target = Path(path).resolve()
-    for part in target.parent.glob(f".{glob.escape(target.name)}.*.part"):
+    for part in target.parent.glob(f"{glob.escape(_prefix(target))}*.part"):
         part.unlink(missing_ok=True)
+
+
+def _prefix(target: Path) -> str:
+    return f".{target.name[:200]}."
 
 
 def _read(
@@ -194,7 +202,7 @@ def _read(
     header = file.read(n_header)
     metadata, found = _parsed(header)
     facts = _facts_of(metadata, kind)
-    signatures = expected(facts, len(found))
+    signatures = expected(facts, sum(_is_entry(entry) for entry in found.values()))
     _check_signatures(found, signatures)
     n_bytes = sum(WIDTHS[dtype] * prod(shape) for dtype, shape in signatures.values())
     n_left = os.fstat(file.fileno()).st_size - len(start) - n_header
@@ -235,6 +243,10 @@ def _facts_of(metadata: dict[str, Any], kind: str) -> Facts:
     return facts
 
 
+def _is_entry(entry: Any) -> bool:
+    return isinstance(entry, dict) and {"dtype", "shape", "data_offsets"} <= set(entry)
+
+
 def _check_signatures(found: Facts, expected: Signatures) -> None:
     for name in [*expected, *found]:
         if name not in expected:
@@ -242,19 +254,16 @@ def _check_signatures(found: Facts, expected: Signatures) -> None:
         if name not in found:
             raise ValueError(f"it lacks {name!r}.")
         entry, (dtype, shape) = found[name], expected[name]
-        if not isinstance(entry, dict) or [entry.get("dtype"), entry.get("shape")] != [
-            dtype,
-            list(shape),
-        ]:
+        if not _is_entry(entry) or (entry["dtype"], entry["shape"]) != (dtype, list(shape)):
             raise ValueError(
                 f"{name!r} is not {dtype} of shape {shape}, which its parameters need."
             )
 
 
-def _flush(path: Path) -> None:
-    """Have the system put on the disk what it was given, where that can be asked for."""
-    with suppress(PermissionError):
-        handle = os.open(path, os.O_RDONLY)
+def _flush_folder(folder: Path) -> None:
+    """Have the system put on the disk which file it is, where that can be asked for."""
+    with suppress(OSError):
+        handle = os.open(folder, os.O_RDONLY)
         try:
             os.fsync(handle)
         finally:

@@ -12,14 +12,17 @@ import random
 import select
 import signal
 import sys
+import warnings
 from pathlib import Path
 
 import numpy as np
 import torch
+from sklearn.exceptions import ConvergenceWarning
 
 from sklstm import StackedLSTMRegressor
 
 torch.set_num_threads(1)
+warnings.simplefilter("ignore", ConvergenceWarning)
 
 
 def fitted(folder=None):
@@ -62,8 +65,10 @@ def killed_fit(folder, draw, most):
         begun, (reader, writer) = written(folder), os.pipe()
         process = os.fork()
         if process == 0:
-            os.write(writer, weights_of(fitted(folder)).encode())
-            os._exit(0)
+            try:
+                os.write(writer, weights_of(fitted(folder)).encode())
+            finally:
+                os._exit(0)
         os.close(writer)
         at_once = draw.random() < 0.2
         while not at_once and written(folder) == begun and not is_done(reader, 0.001):

@@ -2,6 +2,7 @@ import errno
 import subprocess
 import sys
 import warnings
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -12,6 +13,7 @@ from sklearn.exceptions import ConvergenceWarning
 from skorch.callbacks import EpochTimer
 
 from sklstm import DepthSearchCV, StackedLSTMRegressor, checkpoints, storage
+from sklstm.callbacks import BestEpoch
 
 X = np.random.default_rng(0).normal(size=(60, 6, 2))
 Y = X[:, -2:, 0].sum(axis=1)
@@ -20,7 +22,7 @@ SMALL = {"units": 4, "max_epochs": 6, "batch_size": 16, "linear_steps": 2, "rand
 FITS = {
     "defaults": {},
     "rehearsal": {"linear_steps": "auto"},
-    "early stopping": {"early_stopping": True, "n_iter_no_change": 2, "lr": 0.05, "max_epochs": 12},
+    "early stopping": {"early_stopping": True, "n_iter_no_change": 5, "lr": 0.05, "max_epochs": 20},
     "dropout": {"dropout": 0.3},
     "constant rate": {"lr_schedule": "constant"},
     "sgd": {"optimizer": "sgd"},
@@ -31,6 +33,7 @@ FITS = {
     "deep": {"n_layers": 9, "units": 2},
     "both directions": {"bidirectional": True},
     "one step an epoch": {"batch_size": 100},
+    "numpy numbers": {"lr": np.float32(0.013), "max_epochs": np.int8(6)},
 }
 
 
@@ -144,7 +147,7 @@ def test_a_fit_that_goes_on_warns_like_one_that_was_not_killed(path, killed_afte
 
 
 def test_the_progress_bar_counts_the_epochs_that_are_done(path, killed_after, capfd):
-    killed_after(5)
+    killed_after(4)
     with pytest.raises(Killed):
         model(path).fit(X, Y)
     killed_after(-1)
@@ -207,6 +210,7 @@ def test_processes_killed_at_random_moments_end_with_the_same_bits(tmp_path):
         ({"dropout": 0.5}, r"is of a fit with dropout=0\.0, not 0\.5"),
         ({"max_epochs": 7}, "is of a fit with max_epochs=6, not 7"),
         ({"loss": "huber"}, "is of a fit with loss='squared_error', not 'huber'"),
+        ({"device": "cpu:0"}, "is of a fit with device='cpu', not 'cpu:0'"),
         ({"random_state": 1}, "another random_state"),
         ({"random_state": None}, "another random_state"),
     ],
@@ -235,6 +239,13 @@ def test_a_checkpoint_of_other_data_is_refused(inputs, targets, weight, path):
         model(path).fit(inputs, targets, sample_weight=weight)
 
 
+def test_a_checkpoint_of_the_same_steps_in_other_sequences_is_refused(path):
+    steps = np.random.default_rng(0).normal(size=(60, 2))
+    model(path).fit(np.split(steps, [10, 30]), [0.0, 1.0, 2.0])
+    with pytest.raises(ValueError, match="of a fit to other data"):
+        model(path).fit(np.split(steps, [20, 30]), [0.0, 1.0, 2.0])
+
+
 def test_a_checkpoint_of_other_versions_is_refused(path, monkeypatch):
     model(path).fit(X, Y)
     newer = {**checkpoints.versions(), "torch": "99.0"}
@@ -244,10 +255,9 @@ def test_a_checkpoint_of_other_versions_is_refused(path, monkeypatch):
 
 
 def test_a_checkpoint_that_went_on_from_other_weights_is_refused(path):
-    first = model().fit(X, Y)
-    other = model(random_state=1).fit(X, Y)
+    first, other = model().fit(X, Y), model().fit(X, -Y)
     first.set_params(warm_start=True, checkpoint=path).fit(X, Y)
-    with pytest.raises(ValueError, match=r"another random_state|did not go on from these"):
+    with pytest.raises(ValueError, match="did not go on from these weights"):
         other.set_params(warm_start=True, checkpoint=path).fit(X, Y)
     with pytest.raises(ValueError, match="did not go on from these weights"):
         first.fit(X, Y)
@@ -333,6 +343,66 @@ def test_a_disk_that_fills_up_does_not_end_the_fit(path, monkeypatch):
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         assert_same_bits(model(path).fit(X, Y), fitted)
+
+
+def test_a_fit_that_diverges_at_once_leaves_no_checkpoint(path):
+    with pytest.raises(ValueError, match="diverged in epoch 1"):
+        model(path, lr=1e30, lr_schedule="constant", optimizer="sgd").fit(X, Y)
+    assert not path.exists()
+
+
+def test_another_fit_that_writes_to_the_same_path_is_noticed(path, monkeypatch):
+    on_epoch_end = BestEpoch.on_epoch_end
+
+    def interfere(self, net, **kwargs):
+        on_epoch_end(self, net, **kwargs)
+        if len(net.history) == 2:
+            path.with_name("other").write_text("of another fit")
+            path.with_name("other").replace(path)
+
+    monkeypatch.setattr(BestEpoch, "on_epoch_end", interfere)
+    with pytest.warns(RuntimeWarning, match="another fit writes to"):
+        fitted = model(path).fit(X, Y)
+    assert path.read_text() == "of another fit"
+    assert_same_bits(fitted, model().fit(X, Y))
+
+
+def test_fits_in_several_threads_do_not_overwrite_each_other(path):
+    with ThreadPoolExecutor(2) as pool, warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        fits = [pool.submit(model(path).fit, X, sign * Y) for sign in (1, -1)]
+        fitted = [fit.result() for fit in fits if fit.exception() is None]
+    refused = [str(fit.exception()) for fit in fits if fit.exception() is not None]
+    noticed = [warning for warning in caught if "another fit writes" in str(warning.message)]
+    assert len(fitted) == 2 or "other data" in refused[0]
+    assert len(fitted) == 1 or noticed
+
+
+def test_a_checkpoint_that_is_deleted_is_written_again(path, monkeypatch):
+    monkeypatch.setattr(checkpoints, "write", lambda *args: (storage.write(*args), path.unlink()))
+    model(path).fit(X, Y)
+    assert not path.exists()
+
+
+def test_a_fit_keeps_to_its_path_when_the_folder_changes(tmp_path, monkeypatch):
+    elsewhere = tmp_path / "elsewhere"
+    elsewhere.mkdir()
+    monkeypatch.chdir(tmp_path)
+
+    def write(*args):
+        storage.write(*args)
+        monkeypatch.chdir(elsewhere)
+
+    monkeypatch.setattr(checkpoints, "write", write)
+    model("fit.ckpt").fit(X, Y)
+    assert list(elsewhere.iterdir()) == []
+    monkeypatch.chdir(tmp_path)
+    assert_same_bits(model("fit.ckpt").fit(X, Y), model().fit(X, Y))
+
+
+def test_a_folder_is_no_checkpoint(tmp_path):
+    with pytest.raises(OSError, match="It is not a file"):
+        model(tmp_path).fit(X, Y)
 
 
 def test_what_a_killed_process_left_beside_the_file_is_removed(path):

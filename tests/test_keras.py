@@ -213,7 +213,10 @@ def test_a_residual_path_needs_a_second_layer():
         ({"skip": "auto"}, "skip='auto'"),
         ({"pooling": "mean"}, "pooling='mean', .* Fit it with pooling='last'."),
         ({"linear_steps": 4}, "linear_steps=4, .* Fit it with linear_steps=None."),
-        ({"loss": "quantile", "quantile": (0.1, 0.9)}, "quantile=.*0.1, 0.9.* a single quantile"),
+        (
+            {"loss": "quantile", "quantile": (0.1, 0.9)},
+            "quantile=.*0.1, 0.9.* a number as quantile",
+        ),
         ({"skip": "auto", "pooling": "concat"}, "Fit it with skip=None, pooling='last'."),
     ],
 )
@@ -251,6 +254,34 @@ def test_options_of_a_layer_are_refused_by_name(option, named):
     model = sequential(LSTM(2, name="culprit", **option))
     with pytest.raises(ValueError, match=f"LSTM layer 'culprit' has {named}"):
         from_keras(model)
+
+
+@pytest.mark.parametrize(
+    "layers",
+    [
+        [Bidirectional(LSTM(2), activity_regularizer="l2")],
+        [LSTM(2), Dropout(0.2, activity_regularizer="l2")],
+        [LSTM(2, return_sequences=True), TimeDistributed(Dense(1), activity_regularizer="l2")],
+        [LSTM(2, return_sequences=True), TimeDistributed(Dense(1, activity_regularizer="l2"))],
+    ],
+)
+def test_regularizers_of_activity_are_refused_wherever_they_are(layers):
+    with pytest.raises(ValueError, match="activity_regularizer=L2; expected None"):
+        from_keras(sequential(*layers))
+
+
+@pytest.mark.parametrize("freeze", [lambda m: m.layers[0].cell, lambda m: m.layers[1].kernel])
+def test_frozen_weights_are_refused(freeze):
+    model = sequential(LSTM(2), Dense(1))
+    freeze(model).trainable = False
+    with pytest.raises(ValueError, match="has trainable=False; expected True for all of it"):
+        from_keras(model)
+
+
+def test_a_layer_that_is_there_twice_is_refused():
+    dense = Dense(2, activation="relu")
+    with pytest.raises(ValueError, match=r"Dense layer .* is in the model twice"):
+        from_keras(sequential(LSTM(2, return_sequences=True), dense, TimeDistributed(dense)))
 
 
 def test_a_stateful_layer_is_refused():

@@ -153,6 +153,13 @@ def test_device_can_be_another_one(tmp_path):
     assert same(loaded.predict(X), model.predict(X))
 
 
+def test_a_model_of_a_device_that_is_not_here_can_be_loaded_to_another(tmp_path):
+    path = tampered(tmp_path, setting("recipe", "device", to="cuda:99"))
+    with pytest.raises(ValueError, match="'cuda:99' cannot be used here"):
+        load(path)
+    assert same(load(path, device="cpu").predict(X), fitted()[0].predict(X))
+
+
 def test_any_safetensors_reader_reads_the_weights(tmp_path):
     from safetensors.torch import load_file
 
@@ -209,6 +216,13 @@ def test_objects_are_refused_by_name_and_nothing_is_written(parameter, value, tm
         save(model, path)
     assert path.read_text() == "mine"
     assert list(tmp_path.iterdir()) == [path]
+
+
+def test_parameters_out_of_range_are_refused_by_name(tmp_path):
+    model, _, _ = fitted()
+    with pytest.raises(ValueError, match="'n_layers' parameter"):
+        save(model.set_params(n_layers=0), tmp_path / "model")
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_what_a_callback_left_in_the_history_is_refused_by_name(tmp_path):
@@ -272,7 +286,8 @@ def test_a_folder_that_is_not_there_is_named(tmp_path):
 
 
 def test_links_and_permissions_stay(tmp_path):
-    path, link = tmp_path / "model.safetensors", tmp_path / "link"
+    (tmp_path / "elsewhere").mkdir()
+    path, link = tmp_path / "elsewhere" / "model.safetensors", tmp_path / "link"
     path.write_text("")
     path.chmod(0o640)
     link.symlink_to(path)
@@ -283,6 +298,15 @@ def test_links_and_permissions_stay(tmp_path):
 
 
 # Files that are something else
+
+
+def test_what_is_no_file_is_not_replaced(tmp_path):
+    os.mkfifo(tmp_path / "pipe")
+    for path in (tmp_path, tmp_path / "pipe"):
+        with pytest.raises(OSError, match="It is not a file and stays what it is"):
+            save(fitted()[0], path)
+    assert (tmp_path / "pipe").is_fifo()
+    assert len(list(tmp_path.iterdir())) == 1
 
 
 def test_what_is_no_file_is_refused(tmp_path):
@@ -375,6 +399,29 @@ def test_any_flipped_bit_is_found_or_means_nothing(tmp_path):
     assert n_found > 450
 
 
+def test_a_changed_fact_is_found(tmp_path):
+    path = tmp_path / "model.safetensors"
+    save(fitted()[0], path)
+    content = path.read_bytes()
+    assert b'tol\\": 0.0001' in content
+    path.write_bytes(content.replace(b'tol\\": 0.0001', b'tol\\": 0.0002'))
+    with pytest.raises(ValueError, match="does not have its checksum"):
+        load(path)
+
+
+def test_tensors_that_changed_places_are_found(tmp_path):
+    path = tmp_path / "model.safetensors"
+    save(fitted()[0], path)
+    content = path.read_bytes()
+    one, other = b'"module.layers.0.bias_ih_l0"', b'"module.layers.0.bias_hh_l0"'
+    assert content.count(one) == content.count(other) == 1
+    path.write_bytes(
+        content.replace(one, b"?" * len(one)).replace(other, one).replace(b"?" * len(one), other)
+    )
+    with pytest.raises(ValueError, match="does not have its checksum"):
+        load(path)
+
+
 # Files that somebody made up, with a checksum that fits
 
 
@@ -409,9 +456,9 @@ def setting(*keys, to):
         (("recipe", "units"), "many", "'units' parameter"),
         (("recipe", "units"), [4, "x"], "units"),
         (("recipe", "units"), {"code": "x"}, "is no parameter"),
-        (("recipe", "n_layers"), 10**12, "n_layers needs more than the"),
+        (("recipe", "n_layers"), 10**12, "n_layers and head_units need more than the"),
         (("recipe", "n_layers"), -1, "'n_layers' parameter"),
-        (("recipe", "head_units"), [1] * 10**5, "head_units needs more than the"),
+        (("recipe", "head_units"), [1] * 10**5, "n_layers and head_units need more"),
         (("recipe", "linear_steps"), 10**15, "parameters need"),
         (("recipe", "linear_steps"), "auto", "linear_steps is 'auto', not a number"),
         (("recipe", "lr"), None, "lr is None, not a number"),
@@ -444,6 +491,11 @@ def setting(*keys, to):
         (("form", "y"), [], "y is no mapping"),
         (("best_epoch",), "x", "best_epoch is 'x'"),
         (("state", "n_epochs"), 10**12, "parameters need"),
+        (("state", "columns"), [], "a history of n_epochs=2 has no columns"),
+        (("state", "n_epochs"), 2.0, "n_epochs is 2.0"),
+        (("form", "n_features_in"), True, "n_features_in is True"),
+        (("form", "y", "has_outputs"), 1, "form of y"),
+        (("state", "moments"), ["head.0.bias"] * 2, "moments has a weight twice"),
         (("state", "columns"), [["dur", "eval"]] * 7, "no column of a history"),
         (("state", "columns"), [["dur", ["float"]]] * 7, "no column of a history"),
         (("state", "moments"), ["head.weight.x"], "moments is not a list of weights"),
@@ -484,6 +536,17 @@ def test_facts_that_somebody_made_up_are_refused(keys, value, message, tmp_path)
 def test_tensors_that_somebody_made_up_are_refused(change, message, tmp_path):
     path = tampered(tmp_path, change_tensors=change)
     with pytest.raises(ValueError, match=message):
+        load(path)
+
+
+def test_names_without_tensors_are_not_counted(tmp_path):
+    path = tampered(tmp_path, setting("recipe", "n_layers", to=20_000))
+    content = path.read_bytes()
+    n_header = int.from_bytes(content[:8], "little")
+    header = json.loads(content[8 : 8 + n_header]) | {str(i): 0 for i in range(80_000)}
+    text = json.dumps(header).encode()
+    path.write_bytes(len(text).to_bytes(8, "little") + text + content[8 + n_header :])
+    with pytest.raises(ValueError, match="n_layers and head_units need more"):
         load(path)
 
 

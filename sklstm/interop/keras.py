@@ -271,7 +271,7 @@ def _beyond_keras(estimator: StackedLSTMRegressor) -> Iterator[tuple[str, str]]:
         yield f"linear_steps={module.linear_steps}", "linear_steps=None"
     if module.n_quantiles is not None:
         quantiles = estimator.net_.get_params_for("criterion")["quantiles"]
-        yield f"quantile={quantiles!r}", "a single quantile"
+        yield f"quantile={quantiles!r}", "a number as quantile"
 
 
 def _keras_layers(keras: Any, module: StackedLSTM, dtype: str) -> Iterator[Any]:

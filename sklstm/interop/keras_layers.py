@@ -81,6 +81,7 @@ def read_stack(keras: Any, layers: Iterable[Any]) -> KerasStack:
         keras.layers.TimeDistributed: _read_time_distributed,
     }
     stack, layers = KerasStack(), list(layers)
+    _check_parts(layers)
     for layer in layers:
         if type(layer) not in read:
             raise ValueError(f"{_place(layer)} is refused: {ORDER}.")
@@ -167,8 +168,22 @@ def _check_options(keras: Any, layer: Any, **expected: Any) -> None:
 
 
 def _check_trained(layer: Any) -> None:
-    if not layer.trainable:
-        raise ValueError(f"{_place(layer)} has trainable=False; expected True.")
+    if len(layer.trainable_weights) < len(layer.weights) or not layer.trainable:
+        raise ValueError(f"{_place(layer)} has trainable=False; expected True for all of it.")
+
+
+def _check_parts(layers: list[Any]) -> None:
+    """Refuse what any layer, or layer in another, may have beside its own options."""
+    seen: set[int] = set()
+    for layer in _with_parts(layers):
+        if getattr(layer, "activity_regularizer", None) is not None:
+            raise ValueError(
+                f"{_place(layer)} has activity_regularizer="
+                f"{_spelled(layer.activity_regularizer)}; expected None."
+            )
+        if id(layer) in seen:
+            raise ValueError(f"{_place(layer)} is in the model twice.")
+        seen.add(id(layer))
 
 
 def _common_dtype(layers: list[Any]) -> str:

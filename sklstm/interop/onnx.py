@@ -11,7 +11,7 @@ from sklstm.storage import StrPath, replacing
 def to_onnx(estimator: StackedLSTMRegressor, path: StrPath) -> None:
     """Write a fitted estimator to an ONNX file, which predicts without torch.
 
-    The file takes unscaled sequences in any number and of any length, scales them itself, and
+    The file takes one or more unscaled sequences of any length, scales them itself, and
     agrees with `predict` to 1e-5 of the standard deviation of the target, or, with
     ``standardize=False``, of its size.
 
@@ -42,7 +42,8 @@ def to_onnx(estimator: StackedLSTMRegressor, path: StrPath) -> None:
     -----
     The input is `X`, float64 of shape (n_samples, n_timesteps, n_features); after a fit on 2-D
     X, of shape (n_samples, n_columns). The output is `y`, float64, of the shape that `predict`
-    answers for such an array. Sequences of one call are equally long. Nothing is checked, but
+    answers for such an array. Sequences of one call are equally long, and there is at least one:
+    without any, onnxruntime ends the process. Nothing is checked, but
     the answer for a sequence with a value that is NaN, infinite or too large for float32 is NaN.
 
     The layers compute in float32, and so they do after a fit with ``precision="float64"``:
