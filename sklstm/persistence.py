@@ -132,7 +132,7 @@ def load(path: StrPath, *, device: str | None = None) -> StackedLSTMRegressor:
     on_device = {} if device is None else {"device": device}
     recipe = saved.recipe | on_device
     try:
-        net = build_net(recipe, saved.n_features, saved.n_outputs).initialize()
+        net = build_net(_to_predict(recipe), saved.n_features, saved.n_outputs).initialize()
         restore(net, saved.state, tensors)
     except MADE_UP as error:
         raise ValueError(f"{os.fspath(path)!r} cannot be read: {error}") from error
@@ -154,6 +154,12 @@ class _Saved:
     attributes: dict[str, Any]
     best_epoch: int | None
     state: Facts
+
+
+def _to_predict(recipe: Recipe) -> Recipe:
+    """Leave out the rounding of training, which is not to be had everywhere."""
+    rounds = recipe["precision"] == "bfloat16"
+    return recipe | {"precision": "float32"} if rounds else recipe
 
 
 def _signatures(facts: Facts, n_tensors: int) -> Signatures:

@@ -16,7 +16,7 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 from skorch.callbacks import EpochTimer
 
-from sklstm import StackedLSTMRegressor, load, save, storage
+from sklstm import StackedLSTMRegressor, load, net, save, storage
 
 rng = np.random.default_rng(0)
 X = rng.normal(size=(40, 6, 2))
@@ -158,6 +158,15 @@ def test_a_model_of_a_device_that_is_not_here_can_be_loaded_to_another(tmp_path)
     with pytest.raises(ValueError, match="'cuda:99' cannot be used here"):
         load(path)
     assert same(load(path, device="cpu").predict(X), fitted()[0].predict(X))
+
+
+def test_a_model_trained_in_bfloat16_predicts_where_there_is_none(tmp_path, monkeypatch):
+    monkeypatch.setattr(net, "_HAS_BFLOAT16", {})
+    path = tampered(tmp_path, setting("recipe", "precision", to="bfloat16"))
+    loaded = load(path)
+    assert same(loaded.predict(X), fitted()[0].predict(X))
+    save(loaded, path)
+    assert same(load(path).predict(X), loaded.predict(X))
 
 
 def test_any_safetensors_reader_reads_the_weights(tmp_path):
