@@ -168,7 +168,7 @@ def _beside(path: StrPath) -> Iterator[Path]:
     """Make a file in the folder of another; it is gone in the end."""
     target = Path(path).resolve()
     if target.exists() and not target.is_file():
-        raise OSError(errno.EINVAL, "It is not a file and stays what it is", os.fspath(path))
+        raise OSError(errno.EINVAL, "Not a regular file, and left as it is", os.fspath(path))
     part = target.with_name(f"{_prefix(target)}{secrets.token_hex(4)}.part")
     try:
         part.open("xb").close()
@@ -184,7 +184,7 @@ def _beside(path: StrPath) -> Iterator[Path]:
 def remove_parts(path: StrPath) -> None:
     """Remove what a killed process left beside a file."""
     target = Path(path).resolve()
-    for part in target.parent.glob(f"{glob.escape(_prefix(target))}*.part"):
+    for part in target.parent.glob(f"{glob.escape(_prefix(target))}{'?' * 8}.part"):
         part.unlink(missing_ok=True)
 
 

@@ -401,12 +401,14 @@ def test_a_fit_keeps_to_its_path_when_the_folder_changes(tmp_path, monkeypatch):
 
 
 def test_a_folder_is_no_checkpoint(tmp_path):
-    with pytest.raises(OSError, match="It is not a file"):
+    with pytest.raises(OSError, match="Not a regular file"):
         model(tmp_path).fit(X, Y)
 
 
 def test_what_a_killed_process_left_beside_the_file_is_removed(path):
     (path.parent / f".{path.name}.1234abcd.part").write_text("half")
+    (path.parent / f".{path.name}.mine.part").write_text("not of a process")
     (path.parent / ".other.1234abcd.part").write_text("not mine")
     model(path).fit(X, Y)
-    assert {file.name for file in path.parent.iterdir()} == {path.name, ".other.1234abcd.part"}
+    others = {f".{path.name}.mine.part", ".other.1234abcd.part"}
+    assert {file.name for file in path.parent.iterdir()} == {path.name, *others}

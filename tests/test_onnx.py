@@ -272,6 +272,6 @@ def test_anything_else_is_refused_and_says_what_to_pass(kind, model, tmp_path):
 def test_without_onnx_the_error_names_what_to_install(model, tmp_path, monkeypatch):
     monkeypatch.delitem(sys.modules, "sklstm.interop.onnx_graph", raising=False)
     monkeypatch.setitem(sys.modules, "onnx", None)
-    with pytest.raises(ImportError, match=r"pip install sklstm\[onnx\]"):
+    with pytest.raises(ImportError, match=r"the extra sklstm\[onnx\]"):
         to_onnx(model, tmp_path / "model.onnx")
     assert not list(tmp_path.iterdir())

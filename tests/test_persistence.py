@@ -312,7 +312,7 @@ def test_links_and_permissions_stay(tmp_path):
 def test_what_is_no_file_is_not_replaced(tmp_path):
     os.mkfifo(tmp_path / "pipe")
     for path in (tmp_path, tmp_path / "pipe"):
-        with pytest.raises(OSError, match="It is not a file and stays what it is"):
+        with pytest.raises(OSError, match="Not a regular file, and left as it is"):
             save(fitted()[0], path)
     assert (tmp_path / "pipe").is_fifo()
     assert len(list(tmp_path.iterdir())) == 1

@@ -167,12 +167,12 @@ def _import_keras() -> Any:
         keras = import_module("keras")
     except ImportError as error:
         raise ImportError(
-            f"Keras cannot be imported: {error}. It comes with pip install sklstm[keras], and runs "
+            f"Keras cannot be imported: {error}. The extra sklstm[keras] brings it, and it runs "
             "on torch if KERAS_BACKEND=torch is set in the environment before it is imported."
         ) from error
     version = str(getattr(keras, "__version__", None))
     if not version.startswith("3."):
-        raise ImportError(f"Keras 3 is needed, got {version}: pip install sklstm[keras].")
+        raise ImportError(f"Keras 3 is needed, got {version}; the extra sklstm[keras] brings it.")
     return keras
 
 

@@ -81,5 +81,5 @@ def _serialized(estimator: StackedLSTMRegressor) -> bytes:
     try:
         from .onnx_graph import onnx_model
     except ModuleNotFoundError as error:
-        raise ImportError("to_onnx needs onnx: pip install sklstm[onnx]") from error
+        raise ImportError("to_onnx needs onnx, which the extra sklstm[onnx] brings.") from error
     return onnx_model(estimator).SerializeToString(deterministic=True)

@@ -11,8 +11,7 @@ def new_axes(ax: Any, display: object) -> Any:
         import matplotlib.pyplot as plt
     except ImportError as error:
         raise ImportError(
-            f"{type(display).__name__} needs matplotlib: install it with "
-            "`pip install sklstm[plot]`."
+            f"{type(display).__name__} needs matplotlib, which the extra sklstm[plot] brings."
         ) from error
     return plt.subplots()[1] if ax is None else ax
 
