@@ -50,7 +50,7 @@ def one_of(accepted, refused):
 
 
 BOOLEANS = one_of((True, False, np.True_, np.False_), NOT_A_BOOLEAN)
-RATES = st.sampled_from([0, 0.0, 0.25, 0.99, np.float32(0.5), 1e-300, False])
+RATES = st.sampled_from([0, 0.0, 0.25, 0.99, np.float32(0.5), 1e-300])
 POSITIVE = (1e-300, 1e-3, 0.1, 1, np.float32(0.01), np.float64(0.5), np.int64(1), True)
 NOT_POSITIVE = (0, 0.0, -1, -1e-300, -INF, *NOT_A_NUMBER_AT_ALL)
 
