@@ -80,7 +80,9 @@ class OneCycle(Callback):
         schedule = self.schedule_
         if training and schedule is not None and schedule.last_epoch + 1 < schedule.total_steps:
             schedule.step()
-            self.n_steps_ = schedule.last_epoch
+
+    def on_epoch_end(self, net: Any, **kwargs: Any) -> None:
+        self.n_steps_ = 0 if self.schedule_ is None else self.schedule_.last_epoch
 
     def on_train_end(self, net: Any, **kwargs: Any) -> None:
         self.initialize()

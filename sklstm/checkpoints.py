@@ -23,7 +23,7 @@ from .plain import to_plain, versions
 from .recipes import NOT_IN_A_RECIPE, checked_recipe
 from .sequences import Sequences
 from .states import count, mapping, restore, signatures, state_of, under
-from .storage import Facts, Signatures, check_writable, checksum, read, remove_parts, write
+from .storage import Facts, Names, Signatures, check_writable, checksum, read, remove_parts, write
 
 CHECKPOINT = "checkpoint"
 
@@ -239,21 +239,19 @@ def _contiguous(sequences: Sequences, block: slice) -> NDArray[Any]:
 
 
 def _written(path: Path, fit: Facts, estimator: BaseEstimator, data: SequenceDataset) -> Written:
-    recipes: list[Recipe] = []
-
-    def expected(facts: Facts, n_tensors: int) -> Signatures:
+    def understand(facts: Facts, names: Names) -> tuple[tuple[Recipe, Facts], Signatures]:
         _check_same_fit(facts, fit)
         recipe = checked_recipe(mapping("recipe", facts), type(estimator))
-        recipes.append({**recipe, "verbose": estimator.verbose})
-        return _signatures(facts, recipes[-1], data, n_tensors)
+        expected = _signatures(facts, recipe, data, names)
+        return ({**recipe, "verbose": estimator.verbose}, facts), expected
 
     try:
-        facts, tensors = read(path, CHECKPOINT, expected)
+        (recipe, facts), tensors = read(path, CHECKPOINT, understand)
     except ValueError as error:
         raise ValueError(
             f"checkpoint: {error} Delete it, or choose another path, to train afresh."
         ) from error
-    return Written(recipes[-1], facts, tensors)
+    return Written(recipe, facts, tensors)
 
 
 def _check_same_fit(facts: Facts, fit: Facts) -> None:
@@ -273,7 +271,7 @@ def _check_same_fit(facts: Facts, fit: Facts) -> None:
         raise ValueError("it is of a fit that did not go on from these weights.")
 
 
-def _signatures(facts: Facts, recipe: Recipe, data: SequenceDataset, n_tensors: int) -> Signatures:
+def _signatures(facts: Facts, recipe: Recipe, data: SequenceDataset, names: Names) -> Signatures:
     remembered, copied = mapping("remembered", facts), facts.get("copied")
     if not all(value is None or type(value) in (bool, int, float) for value in remembered.values()):
         raise ValueError("what it remembers is no number.")
@@ -282,7 +280,7 @@ def _signatures(facts: Facts, recipe: Recipe, data: SequenceDataset, n_tensors: 
     if count("n_done", facts) > recipe["max_epochs"]:
         raise ValueError("it has more epochs than the fit.")
     sizes = data.X.n_features, data.y.n_features
-    return signatures(mapping("state", facts), recipe, *sizes, n_tensors, copied)
+    return signatures(mapping("state", facts), recipe, *sizes, names, copied)
 
 
 def _progress(net: StackedLSTMNet) -> tuple[Facts, dict[str, Tensor]]:

@@ -14,7 +14,7 @@ from .plain import from_plain, to_plain, versions
 from .recipes import checked_recipe
 from .regressor import StackedLSTMRegressor
 from .states import count, mapping, restore, signatures, state_of
-from .storage import MADE_UP, Facts, Signatures, StrPath, read, write
+from .storage import MADE_UP, Facts, Names, Signatures, StrPath, read, write
 from .targets import TargetForm
 
 MODEL = "model"
@@ -127,8 +127,7 @@ def load(path: StrPath, *, device: str | None = None) -> StackedLSTMRegressor:
     --------
     save : Save an estimator.
     """
-    facts, tensors = read(path, MODEL, _signatures)
-    saved = _checked(facts)
+    saved, tensors = read(path, MODEL, _understand)
     on_device = {} if device is None else {"device": device}
     recipe = saved.recipe | on_device
     try:
@@ -162,10 +161,10 @@ def _to_predict(recipe: Recipe) -> Recipe:
     return recipe | {"precision": "float32"} if rounds else recipe
 
 
-def _signatures(facts: Facts, n_tensors: int) -> Signatures:
+def _understand(facts: Facts, names: Names) -> tuple[_Saved, Signatures]:
     saved = _checked(facts)
     sizes = saved.recipe, saved.n_features, saved.n_outputs
-    return signatures(saved.state, *sizes, n_tensors)
+    return saved, signatures(saved.state, *sizes, names)
 
 
 def _checked(facts: Facts) -> _Saved:

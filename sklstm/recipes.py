@@ -21,7 +21,7 @@ from .targets import labels_every_output
 REHEARSAL, REHEARSAL_TAIL = 0.25, 0.2
 FEWEST_TO_REHEARSE = 200
 DECOUPLED_DECAY = 0.08
-NUMBERS = {"batch_size": int, "max_epochs": int, "lr": float, "weight_decay": float}
+NUMBERS = {"max_epochs": int, "lr": float, "weight_decay": float}
 NOT_IN_A_RECIPE = ("n_timesteps", "warm_start", "checkpoint", "callbacks", "random_state")
 DECIDED = ("linear_steps", "lr", "batch_size", "max_epochs", "weight_decay")
 
@@ -126,8 +126,7 @@ def _recipe(estimator: BaseEstimator, n_samples: int, seed: int) -> Recipe:
         if name not in NOT_IN_A_RECIPE
     }
     optimizer = optimizer_class(recipe["optimizer"])
-    if recipe["batch_size"] == "auto":
-        recipe["batch_size"] = auto_batch_size(n_samples)
+    recipe["batch_size"] = _batch_size(recipe["batch_size"], n_samples)
     if recipe["max_epochs"] == "auto":
         recipe["max_epochs"] = auto_max_epochs(n_samples, recipe["batch_size"])
     if recipe["weight_decay"] == "auto":
@@ -138,6 +137,10 @@ def _recipe(estimator: BaseEstimator, n_samples: int, seed: int) -> Recipe:
     quantiles = _quantiles(recipe["quantile"])
     recipe["quantile"] = quantiles if recipe["loss"] == "quantile" else None
     return {**recipe, "seed": seed}
+
+
+def _batch_size(batch_size: int | str, n_samples: int) -> int:
+    return auto_batch_size(n_samples) if isinstance(batch_size, str) else int(batch_size)
 
 
 def _lr(lr: float | str, n_samples: float) -> float:
@@ -192,7 +195,7 @@ def _stack_leads(estimator: BaseEstimator, data: SequenceDataset, n_steps: int, 
     whole = _recipe(estimator, len(data), seed)
     rehearsed = {
         **whole,
-        "batch_size": _recipe(estimator, len(head), seed)["batch_size"],
+        "batch_size": _batch_size(estimator.batch_size, len(head)),
         "max_epochs": math.ceil(REHEARSAL * whole["max_epochs"]),
         "quantile": None if whole["quantile"] is None else 0.5,
         "early_stopping": False,

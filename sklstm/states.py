@@ -12,7 +12,7 @@ from torch import Tensor
 from .building import Recipe, module_sizes
 from .module import StackedLSTM
 from .net import StackedLSTMNet
-from .storage import Facts, Signatures, signatures_of
+from .storage import Facts, Names, Signatures, signatures_of
 
 MOMENTS = {
     "adam": ("step", "exp_avg", "exp_avg_sq"),
@@ -60,7 +60,7 @@ def signatures(
     recipe: Recipe,
     n_features: int,
     n_outputs: int,
-    n_tensors: int,
+    names: Names,
     copied: Sequence[str] = (),
 ) -> Signatures:
     """Return what the tensors of a state have to be, without making any.
@@ -76,8 +76,8 @@ def signatures(
     n_features, n_outputs : int
         Features at each step, and targets.
 
-    n_tensors : int
-        How many tensors there are: a larger stack is not even tried.
+    names : sequence of str
+        Names of the tensors that there are: a stack that needs more is not even tried.
 
     copied : sequence of str
         Names of copies of the trained weights that there are beside the state.
@@ -87,7 +87,7 @@ def signatures(
     ValueError
         If there is no such net, or the facts are not as described.
     """
-    module = _module_without_weights(recipe, n_features, n_outputs, n_tensors)
+    module = _module_without_weights(recipe, n_features, n_outputs, names)
     weights = dict(module.named_parameters())
     expected = signatures_of(
         {
@@ -217,14 +217,18 @@ def _known_names(name: str, facts: Facts, known: Mapping[str, Any]) -> list[str]
 
 
 def _module_without_weights(
-    recipe: Recipe, n_features: int, n_outputs: int, n_tensors: int
+    recipe: Recipe, n_features: int, n_outputs: int, names: Names
 ) -> StackedLSTM:
     sizes = module_sizes(recipe)
-    n_needed = 4 * sizes["n_layers"] + 2 * len(sizes["head_units"])
-    if n_needed > n_tensors:
-        raise ValueError(
-            f"n_layers and head_units need more than the {n_tensors} tensors there are."
-        )
+    for prefix, n_needed in (
+        ("module.layers.", 4 * sizes["n_layers"]),
+        ("module.head.", 2 * len(sizes["head_units"])),
+    ):
+        n_there = sum(name.startswith(prefix) for name in names)
+        if n_needed > n_there:
+            raise ValueError(
+                f"n_layers and head_units need more than the {n_there} tensors there are."
+            )
     try:
         with torch.device("meta"):
             return StackedLSTM(n_features, n_outputs, **sizes)

@@ -8,11 +8,11 @@ import hashlib
 import json
 import os
 import secrets
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from math import prod
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, Any, TypeVar
 
 import safetensors.torch
 import torch
@@ -24,7 +24,9 @@ MOST_HEADER = 2**21
 DTYPES = {torch.float64: "F64", torch.float32: "F32", torch.uint8: "U8"}
 WIDTHS = {"F64": 8, "F32": 4, "U8": 1}
 MADE_UP = (ValueError, TypeError, KeyError, OverflowError, RuntimeError, SafetensorError)
+T = TypeVar("T")
 Facts = dict[str, Any]
+Names = Sequence[str]
 StrPath = str | os.PathLike[str]
 Signatures = dict[str, tuple[str, tuple[int, ...]]]
 
@@ -75,8 +77,8 @@ def write(path: StrPath, kind: str, facts: Facts, tensors: Mapping[str, Tensor])
 
 
 def read(
-    path: StrPath, kind: str, expected: Callable[[Facts, int], Signatures]
-) -> tuple[Facts, dict[str, Tensor]]:
+    path: StrPath, kind: str, understand: Callable[[Facts, Names], tuple[T, Signatures]]
+) -> tuple[T, dict[str, Tensor]]:
     """Read facts and tensors, whoever wrote them, in time and memory that the file's size bounds.
 
     Parameters
@@ -87,15 +89,15 @@ def read(
     kind : str
         What the file has to be.
 
-    expected : callable
-        Told the facts and how many tensors there are, it returns the signatures of those that
-        go with the facts, or raises a ValueError. All that is known of the facts is that they
-        are a dict.
+    understand : callable
+        Told the facts and the names of the tensors, it returns what it makes of the facts and
+        the signatures of the tensors that go with them, or raises a ValueError. All that is known
+        of the facts is that they are a dict.
 
     Returns
     -------
-    facts : dict
-        The facts.
+    understood : object
+        What `understand` made of the facts.
 
     tensors : dict of str to torch.Tensor
         The tensors.
@@ -112,7 +114,7 @@ def read(
         raise ValueError(f"{str(path)!r} is not a file.")
     with path.open("rb") as file:
         try:
-            return _read(file, kind, expected)
+            return _read(file, kind, understand)
         except MADE_UP as error:
             raise ValueError(f"{str(path)!r} cannot be read: {str(error)[:500]}") from error
 
@@ -193,8 +195,8 @@ def _prefix(target: Path) -> str:
 
 
 def _read(
-    file: IO[bytes], kind: str, expected: Callable[[Facts, int], Signatures]
-) -> tuple[Facts, dict[str, Tensor]]:
+    file: IO[bytes], kind: str, understand: Callable[[Facts, Names], tuple[T, Signatures]]
+) -> tuple[T, dict[str, Tensor]]:
     start = file.read(8)
     n_header = int.from_bytes(start, "little")
     if n_header > MOST_HEADER:
@@ -202,7 +204,8 @@ def _read(
     header = file.read(n_header)
     metadata, found = _parsed(header)
     facts = _facts_of(metadata, kind)
-    signatures = expected(facts, sum(_is_entry(entry) for entry in found.values()))
+    names = [name for name, entry in found.items() if _is_entry(entry)]
+    understood, signatures = understand(facts, names)
     _check_signatures(found, signatures)
     n_bytes = sum(WIDTHS[dtype] * prod(shape) for dtype, shape in signatures.values())
     n_left = os.fstat(file.fileno()).st_size - len(start) - n_header
@@ -211,7 +214,7 @@ def _read(
     tensors = safetensors.torch.load(start + header + file.read(n_bytes))
     if checksum(_document(facts), tensors) != metadata.get("sha256"):
         raise ValueError("it is damaged: what is in it does not have its checksum.")
-    return facts, tensors
+    return understood, tensors
 
 
 def _parsed(header: bytes) -> tuple[dict[str, Any], Facts]:
