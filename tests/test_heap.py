@@ -3,6 +3,8 @@
 import os
 import platform
 import resource
+import subprocess
+import sys
 import tracemalloc
 from pathlib import Path
 
@@ -13,6 +15,7 @@ from sklearn.pipeline import make_pipeline
 from sklstm import LagWindows, StackedLSTMRegressor, heap
 
 PAGES = 40 * 2**20 // resource.getpagesize()
+TUNING = {*heap.TUNED, "GLIBC_TUNABLES"}
 glibc_only = pytest.mark.skipif(
     platform.libc_ver()[0] != "glibc", reason="mallopt and malloc_trim are glibc's"
 )
@@ -20,7 +23,7 @@ glibc_only = pytest.mark.skipif(
 
 @pytest.fixture
 def untuned(monkeypatch):
-    for name in [*heap.TUNED, "GLIBC_TUNABLES"]:
+    for name in TUNING:
         monkeypatch.delenv(name, raising=False)
     heap._tunable_libc.cache_clear()
     yield
@@ -45,9 +48,8 @@ def resident():
     return int(Path("/proc/self/statm").read_text().split()[1])
 
 
-@glibc_only
-@pytest.mark.usefixtures("untuned")
-def test_memory_is_taken_from_the_system_once_and_handed_back_at_the_end():
+def take_memory_inside_and_outside():
+    """Keep memory once; for a process of its own, as other tests may leave malloc otherwise."""
     assert page_faults(10) > 9 * PAGES
     before = resident()
     with heap.heap_kept():
@@ -57,6 +59,14 @@ def test_memory_is_taken_from_the_system_once_and_handed_back_at_the_end():
         assert resident() > before + PAGES / 2
     assert resident() < before + PAGES / 2
     assert page_faults(10) > 9 * PAGES
+
+
+@glibc_only
+def test_memory_is_taken_from_the_system_once_and_handed_back_at_the_end():
+    untuned = {name: value for name, value in os.environ.items() if name not in TUNING}
+    code = "import test_heap; test_heap.take_memory_inside_and_outside()"
+    command = [sys.executable, "-c", code]
+    subprocess.run(command, env=untuned, cwd=Path(__file__).parent, check=True)
 
 
 @glibc_only
