@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import math
+
 import torch
 from torch import Tensor, nn
 
 FAR, FARTHEST = 10.0, 1e18
-PRODUCTS = 2**22
+# Rows and columns of the matrix products in which `Dense` answers. In a product of this height and
+# of a width that is a multiple of eight, MKL rounds each row alike wherever it stands, with SSE4.2,
+# AVX2 and AVX-512; with 8 or 32 rows, or odd widths, it does not (benchmarks/batch_bits.py).
+BLOCK_ROWS, BLOCK_COLUMNS = 64, 8
 
 
 class Standardize(nn.Module):
@@ -29,6 +34,11 @@ class Standardize(nn.Module):
         self.register_buffer("mean", torch.zeros(n_features, dtype=torch.float64))
         self.register_buffer("scale", torch.ones(n_features, dtype=torch.float64))
 
+    def reset_parameters(self) -> None:
+        """Set the statistics with which nothing changes."""
+        self.mean.zero_()
+        self.scale.fill_(1)
+
     def forward(self, values: Tensor) -> Tensor:
         return (values - self.mean).div_(self.scale)
 
@@ -45,24 +55,50 @@ def squash(scaled: Tensor) -> Tensor:
 class Dense(nn.Linear):
     """A linear layer that, outside training, treats each row alike wherever it stands.
 
-    A matrix product rounds a row differently in batches of other sizes. Products summed
-    along the last axis do not, and for a head they cost little.
+    A matrix product may round a row differently in batches of other sizes, and on other numbers
+    of threads. So without gradients, rows are answered in blocks of a fixed size, filled up with
+    zeros. On one thread that gives the same bits.
     """
 
     def forward(self, x: Tensor) -> Tensor:
-        if self.training or not x.is_cpu:
+        return linear_by_row(x, self.weight, self.bias, self.training)
+
+
+def linear_by_row(x: Tensor, weight: Tensor, bias: Tensor | None, training: bool) -> Tensor:
+    """Apply a linear function to the last axis; outside training, to each row alike."""
+    if training or not x.is_cpu or torch.is_grad_enabled():
+        return nn.functional.linear(x, weight, bias)
+    rows, n_out = x.reshape(-1, x.shape[-1]), len(weight)
+    n_rows, n_columns = len(rows), n_out + -n_out % BLOCK_COLUMNS
+    weight = nn.functional.pad(weight, (0, 0, 0, n_columns - n_out))
+    answers = rows.new_empty(n_rows + -n_rows % BLOCK_ROWS, n_columns)
+    for first in range(0, n_rows, BLOCK_ROWS):
+        block = rows[first : first + BLOCK_ROWS]
+        if len(block) < BLOCK_ROWS:
+            block = nn.functional.pad(block, (0, 0, 0, BLOCK_ROWS - len(block)))
+        torch.mm(block, weight.T, out=answers[first : first + BLOCK_ROWS])
+    y = answers[:n_rows, :n_out].reshape(*x.shape[:-1], n_out)
+    return y if bias is None else y + bias
+
+
+class Dropout(nn.Dropout):
+    """Dropout that may draw from a generator of the caller's."""
+
+    def forward(self, x: Tensor, generator: torch.Generator | None = None) -> Tensor:
+        """Set elements to zero at random, in training.
+
+        Parameters
+        ----------
+        x : torch.Tensor
+            Of any shape.
+
+        generator : torch.Generator, default=None
+            On the device of `x`. `None` draws from torch's global one.
+        """
+        if generator is None or not self.training or self.p == 0:
             return super().forward(x)
-        y = _row_by_row(x, self.weight)
-        return y if self.bias is None else y + self.bias
-
-
-def _row_by_row(x: Tensor, weight: Tensor) -> Tensor:
-    n_rows = max(4, PRODUCTS // weight.numel() // 4 * 4)
-    if x.ndim == 2 and len(x) <= n_rows:
-        return (x.unsqueeze(-2) * weight).sum(dim=-1)
-    parts = x.reshape(-1, weight.shape[1]).split(n_rows)
-    sums = torch.cat([_row_by_row(rows, weight) for rows in parts])
-    return sums.reshape(*x.shape[:-1], weight.shape[0])
+        kept = torch.empty_like(x).bernoulli_(1 - self.p, generator=generator)
+        return x * kept.div_(1 - self.p)
 
 
 class LinearPath(nn.Module):
@@ -109,10 +145,14 @@ class LinearPath(nn.Module):
         self.register_buffer("bias", torch.zeros(n_outputs, dtype=dtype))
         self.register_buffer("residual_scale", torch.ones(n_outputs, dtype=dtype))
 
+    def reset_parameters(self) -> None:
+        """Set weights that leave the stack alone."""
+        self.weight.zero_()
+        self.bias.zero_()
+        self.residual_scale.fill_(1)
+
     def forward(self, windows: Tensor) -> Tensor:
-        if self.training or not windows.is_cpu:
-            return nn.functional.linear(windows, self.weight, self.bias)
-        return _row_by_row(windows, self.weight) + self.bias
+        return linear_by_row(windows, self.weight, self.bias, self.training)
 
     def windows(self, x: Tensor, lengths: Tensor | None, at_each_step: bool) -> Tensor:
         """Lay the steps to read side by side, at the end of each sequence or at each step of it.
@@ -205,6 +245,20 @@ class Residual(nn.Module):
     def forward(self, below: Tensor, output: Tensor) -> Tensor:
         path: Tensor = self.projection(below)
         return path + output
+
+
+@torch.no_grad()
+def draw_weights(layer: nn.Module, generator: torch.Generator | None) -> None:
+    """Draw the weights of an ``nn.LSTM`` or ``nn.Linear`` as torch does, from a generator."""
+    if isinstance(layer, nn.LSTM):
+        bound = 1 / math.sqrt(layer.hidden_size)
+        for weights in layer.parameters():
+            nn.init.uniform_(weights, -bound, bound, generator=generator)
+    elif isinstance(layer, nn.Linear):
+        nn.init.kaiming_uniform_(layer.weight, math.sqrt(5), generator=generator)
+        if layer.bias is not None:
+            bound = 1 / math.sqrt(layer.in_features)
+            nn.init.uniform_(layer.bias, -bound, bound, generator=generator)
 
 
 @torch.no_grad()

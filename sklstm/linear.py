@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-import threading
-
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from sklearn.linear_model import RidgeCV
-from threadpoolctl import threadpool_limits
 
 from .batches import Batches, SequenceDataset
 from .layers import LinearPath
 from .mapped import SCATTERED
 from .module import StackedLSTM
+from .threads import one_blas_thread
 
 MOST_COLUMNS = 512
 MOST_NUMBERS = 2**21
@@ -22,7 +20,6 @@ FEWEST_ROWS = 8
 SMALLEST_SCALE = 1e-3
 ALPHAS = np.logspace(-4, 2, 13)
 Array = NDArray[np.float64]
-_BLAS_LOCK = threading.Lock()
 
 
 def steps_to_read(data: SequenceDataset) -> int:
@@ -50,7 +47,7 @@ def fit_linear_path(module: StackedLSTM, data: SequenceDataset) -> None:
     weight /= weight.mean()
     spread = float(windows.var(axis=0).mean()) or 1.0
     ridge = RidgeCV(ALPHAS * len(windows) * spread, alpha_per_target=True)
-    with _BLAS_LOCK, threadpool_limits(1, user_api="blas"):
+    with one_blas_thread():
         ridge.fit(windows, targets, sample_weight=weight)
     left = np.sqrt(-np.atleast_1d(ridge.best_score_)).clip(SMALLEST_SCALE, 1)
     for buffer, values in (

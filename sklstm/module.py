@@ -17,11 +17,13 @@ from .layers import (
     FARTHEST,
     Bidirectional,
     Dense,
+    Dropout,
     LinearPath,
     Plain,
     Residual,
     Standardize,
     at_end,
+    draw_weights,
     dtype_of,
     maximum,
     mean,
@@ -237,17 +239,43 @@ class StackedLSTM(nn.Module):
             Plain() if skip is None else Residual(below, width, dtype)
             for below, width in pairwise(widths[1:])
         )
-        if skip is not None:
-            self._silence_above(LOUD)
-        self.dropouts = nn.ModuleList(nn.Dropout(rate) for rate in rates)
+        self.dropouts = nn.ModuleList(Dropout(rate) for rate in rates)
         pooled = widths[-1] * (3 if pooling == "concat" and not return_sequences else 1)
         answers = [prod([*outputs, *quantiles])] if outputs else []
         self.head = _dense_head([pooled, *hidden], answers, dtype)
         self.linear = LinearPath(n_features, outputs[0], read[0], dtype) if read else None
         self.input_scaler = Standardize(n_features) if standardize else None
         self.output_scaler = Standardize([pooled, *outputs][-1]) if standardize else None
+        self._silence_untrainable()
 
-    def forward(self, x: Tensor, lengths: Tensor | None = None, scaled: bool = False) -> Tensor:
+    def reset_parameters(self, generator: torch.Generator | None = None) -> StackedLSTM:
+        """Draw fresh weights, as torch does for its layers, and forget all statistics.
+
+        Parameters
+        ----------
+        generator : torch.Generator, default=None
+            On the device of the weights. `None` draws from torch's global one.
+
+        Returns
+        -------
+        StackedLSTM
+            The module itself.
+        """
+        for part in self.modules():
+            if isinstance(part, Standardize | LinearPath):
+                part.reset_parameters()
+            else:
+                draw_weights(part, generator)
+        self._silence_untrainable()
+        return self
+
+    def forward(
+        self,
+        x: Tensor,
+        lengths: Tensor | None = None,
+        scaled: bool = False,
+        generator: torch.Generator | None = None,
+    ) -> Tensor:
         """Predict one row for each sequence, or for each step of it.
 
         Parameters
@@ -263,6 +291,10 @@ class StackedLSTM(nn.Module):
             Whether to answer in the standardized units that training works in, rather
             than in those of the target.
 
+        generator : torch.Generator, default=None
+            What dropout draws from in training, on the device of `x`; `None` is torch's global
+            generator.
+
         Returns
         -------
         torch.Tensor of shape (batch, [n_timesteps,] n_outputs[, n_quantiles])
@@ -277,9 +309,9 @@ class StackedLSTM(nn.Module):
         lengths = None if lengths is None else _checked_lengths(lengths, x)
         x = self.scale_inputs(x)
         with self._rounding(x):
-            sequence = self._read(x, lengths).to(x.dtype)
+            sequence = self._read(x, lengths, generator).to(x.dtype)
         top = sequence if self.return_sequences else self._pool(sequence, lengths)
-        y = self.head(self.dropouts[-1](top))
+        y = self.head(self.dropouts[-1](top, generator))
         if self.n_quantiles is not None:
             y = y.unflatten(-1, (-1, self.n_quantiles)).sort(dim=-1).values
         if self.linear is not None:
@@ -318,6 +350,11 @@ class StackedLSTM(nn.Module):
             )
         self.load_state_dict({**self.state_dict(), **other.state_dict()})
         self._silence_above(len(other.layers))
+
+    def _silence_untrainable(self) -> None:
+        """With paths around them, let layers above the eighth start with zeros."""
+        if not all(isinstance(path, Plain) for path in self.paths):
+            self._silence_above(LOUD)
 
     def _silence_above(self, n_layers: int) -> None:
         for layer in self.layers[n_layers:]:
@@ -361,12 +398,12 @@ class StackedLSTM(nn.Module):
             return nullcontext()
         return torch.autocast(x.device.type, self.autocast)
 
-    def _read(self, x: Tensor, lengths: Tensor | None) -> Tensor:
+    def _read(self, x: Tensor, lengths: Tensor | None, generator: torch.Generator | None) -> Tensor:
         """Hand the sequence up from layer to layer."""
         first, *upper = self.layers
         sequence = run(first, x, lengths)
         for dropout, layer, path in zip(self.dropouts, upper, self.paths, strict=False):
-            sequence = path(sequence, run(layer, dropout(sequence), lengths))
+            sequence = path(sequence, run(layer, dropout(sequence, generator), lengths))
         return sequence
 
     def _pool(self, sequence: Tensor, lengths: Tensor | None) -> Tensor:

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import copy
-import threading
+import math
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager, nullcontext
+from contextlib import ExitStack, contextmanager, nullcontext
 from itertools import chain
 from typing import Any
 
@@ -17,10 +17,12 @@ from sklearn.exceptions import ConvergenceWarning
 from skorch import NeuralNetRegressor
 from torch import Tensor, nn
 
-from .batches import ROWS, blocks_in_order, inputs_of
+from .batches import FEW_ROWS, MANY_ROWS, ROWS, blocks_in_order, inputs_of, rows_to_predict
 from .callbacks import Average, BestEpoch, DivergedError, StopTraining, copies
 from .heap import heap_kept
+from .randomness import FitGenerators
 from .sequences import Sequences, ranges
+from .threads import Workers, one_torch_thread
 
 
 class PinballLoss(nn.Module):
@@ -57,9 +59,12 @@ OPTIMIZERS: dict[str, type[torch.optim.Optimizer]] = {
     "rmsprop": torch.optim.RMSprop,
 }
 Statistics = tuple[NDArray[np.float64], NDArray[np.float64]]
-IN_CACHE, FEWEST_ROWS, MOST_ROWS = 2**19, 128, 1024
-SMALL = 1024
-_RNG_LOCK = threading.RLock()
+# Numbers in the output of a layer for one block of rows to predict: what stays in the cache. The
+# rows times the units are limited too: beyond, oneDNN takes another way through its AVX products.
+IN_CACHE, ROWS_TIMES_UNITS, FEWEST_ROWS, MOST_ROWS = 2**19, 2**16, 128, 1024
+# Samples of a mini-batch whose gradient one thread computes. Fewer would cost time on one thread:
+# 32 are no slower than 64 from 32 units on, while narrower layers are bound by overhead.
+CHUNK_ROWS, CHUNK_ROWS_IF_NARROW, NARROW = 32, 64, 32
 FUSED = (torch.optim.Adam, torch.optim.AdamW, torch.optim.SGD)
 
 
@@ -115,7 +120,13 @@ class StackedLSTMNet(NeuralNetRegressor):
 
     seed : int, default=0
         Initialization depends on it alone; shuffling and dropout of an epoch on it and on
-        the number of the epoch. Torch's global generators are left as they were.
+        the number of the epoch. Torch's global generators are left alone.
+
+    Notes
+    -----
+    On a CPU, a mini-batch is cut into chunks whose size depends on the module alone. Each chunk
+    runs on one thread, as many at once as torch may use threads, and the gradients are added up in
+    the order of the chunks. So the bits of a fit do not depend on the number of threads.
     """
 
     def __init__(self, *args: Any, seed: int = 0, **kwargs: Any) -> None:
@@ -123,9 +134,17 @@ class StackedLSTMNet(NeuralNetRegressor):
         self.seed = seed
 
     def initialize(self) -> StackedLSTMNet:
-        with own_rng(self.device):
-            self._seed_epoch(0)
+        with own_modes(self.device):
             super().initialize()
+        return self
+
+    def initialize_module(self) -> StackedLSTMNet:
+        """Make the module without weights, and draw these from the generator of the fit."""
+        self.generators_ = FitGenerators(self.seed, self.device).begin_epoch(0)
+        with torch.device("meta"):
+            module = self.initialized_instance(self.module, self.get_params_for("module"))
+        module.to_empty(device="cpu").reset_parameters(self.generators_.shuffle)
+        self.module_ = module
         return self
 
     def initialize_callbacks(self) -> StackedLSTMNet:
@@ -179,7 +198,7 @@ class StackedLSTMNet(NeuralNetRegressor):
         self.optimizer_.load_state_dict({**fresh, "state": {**fresh["state"], **state}})
 
     def partial_fit(self, X: Any, y: Any = None, classes: Any = None, **kwargs: Any) -> Any:
-        with own_rng(self.device), self._enough_threads(), heap_kept():
+        with self._at_work():
             try:
                 super().partial_fit(X, y, classes, **kwargs)
             except KeyboardInterrupt:
@@ -203,7 +222,7 @@ class StackedLSTMNet(NeuralNetRegressor):
 
     def rehearse(self, data: Any) -> None:
         """Train without a safety net: interrupts and divergence are raised."""
-        with own_rng(self.device), self._enough_threads(), heap_kept():
+        with self._at_work():
             self.notify("on_train_begin", X=data, y=None)
             NeuralNetRegressor.fit_loop(self, data)
             self.set_weights(self.weights_to_keep())
@@ -299,7 +318,7 @@ class StackedLSTMNet(NeuralNetRegressor):
         if self.history:
             self.history[-1]["batches"].clear()
         super().on_epoch_begin(net, **kwargs)
-        self._seed_epoch(len(self.history))
+        self.generators_.begin_epoch(len(self.history))
 
     def on_epoch_end(self, net: Any, **kwargs: Any) -> None:
         self.history.record("lr", float(self.optimizer_.param_groups[0]["lr"]))
@@ -341,14 +360,74 @@ class StackedLSTMNet(NeuralNetRegressor):
         return np.ones_like(X.lengths) if self._answers_once else X.lengths
 
     def _predict(self, X: Sequences) -> NDArray[Any]:
-        """Predict block by block, each small enough to stay in the processor's cache."""
+        """Predict block by block, each small enough to stay in the cache of its processor."""
         self._set_training(False)
-        n_rows = IN_CACHE // (int(X.lengths.max()) * self.module_.widest) // ROWS * ROWS
-        n_rows = min(MOST_ROWS, max(FEWEST_ROWS, n_rows))
-        blocks = blocks_in_order(X, n_rows)
-        with torch.inference_mode():
-            answers = (self._answer(inputs_of(X, block)).cpu().numpy() for block in blocks)
+        n_rows = self._rows_in_block(int(X.lengths.max()))
+        n_blocks = math.ceil(len(X) / n_rows)
+
+        def predict_block(block: slice) -> NDArray[Any]:
+            with torch.inference_mode():
+                return self._answer(inputs_of(X, block)).cpu().numpy()
+
+        with (
+            own_modes(self.device),
+            one_torch_thread() as n_threads,
+            Workers(min(n_threads, n_blocks) if self._on_cpu else 1) as workers,
+        ):
+            answers = workers.map(predict_block, blocks_in_order(X, n_rows))
             return _joined(answers, len(X) if self._answers_once else int(X.lengths.sum()))
+
+    def _rows_in_block(self, n_steps: int) -> int:
+        widest = self.module_.widest
+        n_rows = max(FEWEST_ROWS, IN_CACHE // (n_steps * widest))
+        n_rows = min(n_rows, MOST_ROWS, max(1, ROWS_TIMES_UNITS // widest))
+        multiple = ROWS if n_rows <= FEW_ROWS else MANY_ROWS
+        return max(ROWS, n_rows // multiple * multiple)
+
+    @property
+    def _on_cpu(self) -> bool:
+        return torch.device(self.device).type == "cpu"
+
+    def get_iterator(self, dataset: Any, training: bool = False) -> Any:
+        iterator = super().get_iterator(dataset, training=training)
+        if training:
+            iterator.generator = self.generators_.shuffle
+        return iterator
+
+    def train_step_single(self, batch: Any, **fit_params: Any) -> dict[str, Tensor]:
+        """Compute loss and gradients of a batch, chunk by chunk."""
+        self._set_training(True)
+        chunks = self._chunks(batch)
+        weights = [weight for weight in self.in_training() if weight.requires_grad]
+
+        def step(numbered: tuple[int, Any]) -> tuple[Tensor, Tensor, Any]:
+            number, (inputs, y) = numbered
+            with torch.enable_grad():
+                y_pred = self.infer(inputs, generator=generators[number], **fit_params)
+                loss = self.get_loss(y_pred, y, X=inputs, training=True) * (len(y) / n_samples)
+                gradients = torch.autograd.grad(loss, weights, allow_unused=True)
+            return loss.detach(), y_pred.detach(), gradients
+
+        n_samples = len(batch[1])
+        generators = [self.generators_.dropout(number) for number in range(len(chunks))]
+        workers = Workers(1) if self._workers is None else self._workers
+        losses, predictions, gradients = zip(*workers.map(step, enumerate(chunks)), strict=True)
+        for weight, *parts in zip(weights, *gradients, strict=True):
+            weight.grad = None if parts[0] is None else _added(parts)
+        return {"loss": _added(losses), "y_pred": torch.cat(predictions)}
+
+    def _chunks(self, batch: Any) -> list[Any]:
+        """Cut a batch into chunks of equal size, which depends on nothing but the module."""
+        inputs, y = batch
+        narrow = self.module_.widest < NARROW
+        n_chunks = math.ceil(len(y) / (CHUNK_ROWS_IF_NARROW if narrow else CHUNK_ROWS))
+        if n_chunks == 1 or not self._on_cpu:
+            return [batch]
+        parts = {name: values.tensor_split(n_chunks) for name, values in inputs.items()}
+        return [
+            ({name: values[i] for name, values in parts.items()}, part)
+            for i, part in enumerate(y.tensor_split(n_chunks))
+        ]
 
     def infer(self, x: Any, **fit_params: Any) -> Tensor:
         inputs = self._on_device(_module_inputs(x))
@@ -362,18 +441,21 @@ class StackedLSTMNet(NeuralNetRegressor):
         for weight in self.in_training():
             weight.grad = None
 
+    _workers: Workers | None = None
+
     @contextmanager
-    def _enough_threads(self) -> Iterator[None]:
-        """Train small layers on one thread: two of them mostly wait for each other."""
-        n_threads = torch.get_num_threads()
-        if n_threads == 1 or self.module_.widest * self.batch_size > SMALL:
-            yield
-            return
-        torch.set_num_threads(1)
-        try:
-            yield
-        finally:
-            torch.set_num_threads(n_threads)
+    def _at_work(self) -> Iterator[None]:
+        """Train with threads that are there until the end of the block."""
+        with (
+            own_modes(self.device),
+            one_torch_thread() as n_threads,
+            Workers(n_threads) as self._workers,
+            heap_kept(),
+        ):
+            try:
+                yield
+            finally:
+                self._workers = None
 
     def _set_training(self, training: bool = True) -> None:
         if self.module_.training != training:
@@ -390,7 +472,7 @@ class StackedLSTMNet(NeuralNetRegressor):
         return (labelled * X["label_weight"].to(loss)).mean()
 
     def evaluation_step(self, batch: tuple[Any, Tensor], training: bool = False) -> Tensor:
-        """Predict a batch, filled up to a multiple of `ROWS` so that its size changes no bit.
+        """Predict a batch, filled up such that its size changes no bit.
 
         Predictions at each step are those of one sequence after the other.
         """
@@ -400,7 +482,8 @@ class StackedLSTMNet(NeuralNetRegressor):
 
     def _answer(self, inputs: dict[str, Tensor]) -> Tensor:
         n_rows = len(inputs["x"])
-        filled = {name: _filled(values, -n_rows % ROWS) for name, values in inputs.items()}
+        n_missing = rows_to_predict(n_rows) - n_rows
+        filled = {name: _filled(values, n_missing) for name, values in inputs.items()}
         y = self.module_(**self._on_device(filled))[:n_rows]
         if not self.module_.return_sequences:
             return y
@@ -414,14 +497,6 @@ class StackedLSTMNet(NeuralNetRegressor):
 
     def weights_are_finite(self) -> bool:
         return all(bool(p.isfinite().all()) for p in self.module_.parameters())
-
-    def _seed_epoch(self, epoch: int) -> None:
-        entropy = np.random.SeedSequence((self.seed, epoch)).generate_state(1, np.uint64)
-        seed = int(entropy[0])
-        torch.default_generator.manual_seed(seed)
-        if torch.device(self.device).type == "cuda":
-            with torch.cuda.device(self.device):
-                torch.cuda.manual_seed(seed)
 
 
 def _module_inputs(batch: dict[str, Tensor]) -> dict[str, Tensor]:
@@ -440,6 +515,14 @@ def _joined(parts: Iterator[NDArray[Any]], n_rows: int) -> NDArray[Any]:
     return joined
 
 
+def _added(parts: Sequence[Tensor]) -> Tensor:
+    """Add tensors up in their order; the first one is changed."""
+    total = parts[0]
+    for part in parts[1:]:
+        total += part
+    return total
+
+
 def _filled(values: Tensor, n_missing: int) -> Tensor:
     if not n_missing:
         return values
@@ -451,13 +534,14 @@ def _warn(message: str) -> None:
 
 
 @contextmanager
-def own_rng(device: str) -> Iterator[None]:
-    """Leave torch's global generators as they were, and other threads' fits alone."""
-    cuda = torch.device(device).type == "cuda"
-    with (
-        _RNG_LOCK,
-        torch.random.fork_rng(devices=[device] if cuda else []),
-        torch.inference_mode(False),
-        torch.enable_grad(),
-    ):
+def own_modes(device: str) -> Iterator[None]:
+    """Compute with gradients as if nobody had switched torch to another mode around the call."""
+    with ExitStack() as modes:
+        modes.enter_context(torch.inference_mode(False))
+        modes.enter_context(torch.enable_grad())
+        for kind in {"cpu", torch.device(device).type}:
+            if torch.is_autocast_enabled(kind):
+                modes.enter_context(torch.autocast(kind, enabled=False))
+        if torch.get_default_device().type != "cpu":
+            modes.enter_context(torch.device("cpu"))
         yield

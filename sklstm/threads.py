@@ -1,0 +1,129 @@
+"""One thread for each piece of work, and several pieces at once: bits do not depend on threads.
+
+Where torch splits one operation over threads, sums are added up in an order that depends on their
+number. Here the work itself is cut into pieces, in a way that does not depend on the machine; each
+piece runs on one thread, and the results are taken in the order of the pieces.
+"""
+
+from __future__ import annotations
+
+import os
+import threading
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager
+from functools import cache
+from typing import Any, TypeVar
+
+import torch
+from threadpoolctl import ThreadpoolController
+
+Piece = TypeVar("Piece")
+Result = TypeVar("Result")
+
+
+@contextmanager
+def one_torch_thread() -> Iterator[int]:
+    """Have torch compute each operation of this thread alone.
+
+    Yields
+    ------
+    int
+        Threads that torch would have used: that many pieces of work may run at once.
+    """
+    n_threads = torch.get_num_threads()
+    if n_threads == 1:
+        yield 1
+        return
+    torch.set_num_threads(1)
+    try:
+        yield n_threads
+    finally:
+        torch.set_num_threads(n_threads)
+
+
+class Workers:
+    """Threads that each work on one piece at a time; the caller is one of them.
+
+    Parameters
+    ----------
+    n_threads : int
+        Pieces to work on at once.
+    """
+
+    def __init__(self, n_threads: int) -> None:
+        self.n_threads = n_threads
+        self._pool: ThreadPoolExecutor | None = None
+
+    def __enter__(self) -> Workers:
+        return self
+
+    def __exit__(self, *error: Any) -> None:
+        if self._pool is not None:
+            self._pool.shutdown(cancel_futures=True)
+
+    def map(self, work: Callable[[Piece], Result], pieces: Iterable[Piece]) -> Iterator[Result]:
+        """Yield what `work` returns for each piece, in their order.
+
+        Pieces are asked for as threads become free, and results wait for nothing but their turn,
+        so that of a long row of pieces only as many are in memory as there are threads.
+        """
+        if self.n_threads == 1:
+            yield from map(work, pieces)
+            return
+        under_way: deque[Future[Result]] = deque()
+        for piece in pieces:
+            if len(under_way) == self.n_threads:
+                yield under_way.popleft().result()
+            under_way.append(self._submit(work, piece))
+        while under_way:
+            yield under_way.popleft().result()
+
+    def _submit(self, work: Callable[[Piece], Result], piece: Piece) -> Future[Result]:
+        if self._pool is None:
+            self._pool = ThreadPoolExecutor(
+                self.n_threads, initializer=torch.set_num_threads, initargs=(1,)
+            )
+        return self._pool.submit(work, piece)
+
+
+_blas_lock = threading.Lock()
+_n_limiting = 0
+_limiter: Any = None
+
+
+@contextmanager
+def one_blas_thread() -> Iterator[None]:
+    """Have numpy's and scipy's linear algebra run on one thread, in the whole process.
+
+    BLAS has one number of threads for the process. The first block to begin sets it and the last
+    to end sets it back, so blocks in several threads do not wait for each other.
+    """
+    global _n_limiting, _limiter
+    with _blas_lock:
+        _n_limiting += 1
+        if _n_limiting == 1:
+            _limiter = _blas().limit(limits=1, user_api="blas")
+    try:
+        yield
+    finally:
+        with _blas_lock:
+            _n_limiting -= 1
+            if _n_limiting == 0:
+                _limiter.restore_original_limits()
+
+
+@cache
+def _blas() -> ThreadpoolController:
+    return ThreadpoolController()
+
+
+def _begin_in_child() -> None:
+    """Forget in a forked process which threads of its parent were inside."""
+    global _blas_lock, _n_limiting
+    _blas_lock, _n_limiting = threading.Lock(), 0
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_begin_in_child)
