@@ -140,11 +140,10 @@ class StackedLSTMNet(NeuralNetRegressor):
 
     def initialize_module(self) -> StackedLSTMNet:
         """Make the module without weights, and draw these from the generator of the fit."""
-        self.generators_ = FitGenerators(self.seed, self.device).begin_epoch(0)
         with torch.device("meta"):
             module = self.initialized_instance(self.module, self.get_params_for("module"))
-        module.to_empty(device="cpu").reset_parameters(self.generators_.shuffle)
-        self.module_ = module
+        generator = FitGenerators(self.seed, "cpu").begin_epoch(0).shuffle
+        self.module_ = module.to_empty(device="cpu").reset_parameters(generator)
         return self
 
     def initialize_callbacks(self) -> StackedLSTMNet:
@@ -318,7 +317,7 @@ class StackedLSTMNet(NeuralNetRegressor):
         if self.history:
             self.history[-1]["batches"].clear()
         super().on_epoch_begin(net, **kwargs)
-        self.generators_.begin_epoch(len(self.history))
+        self._generators.begin_epoch(len(self.history))
 
     def on_epoch_end(self, net: Any, **kwargs: Any) -> None:
         self.history.record("lr", float(self.optimizer_.param_groups[0]["lr"]))
@@ -391,7 +390,7 @@ class StackedLSTMNet(NeuralNetRegressor):
     def get_iterator(self, dataset: Any, training: bool = False) -> Any:
         iterator = super().get_iterator(dataset, training=training)
         if training:
-            iterator.generator = self.generators_.shuffle
+            iterator.generator = self._generators.shuffle
         return iterator
 
     def train_step_single(self, batch: Any, **fit_params: Any) -> dict[str, Tensor]:
@@ -409,9 +408,9 @@ class StackedLSTMNet(NeuralNetRegressor):
             return loss.detach(), y_pred.detach(), gradients
 
         n_samples = len(batch[1])
-        generators = [self.generators_.dropout(number) for number in range(len(chunks))]
-        workers = Workers(1) if self._workers is None else self._workers
-        losses, predictions, gradients = zip(*workers.map(step, enumerate(chunks)), strict=True)
+        generators = [self._generators.dropout(number) for number in range(len(chunks))]
+        steps = self._workers.map(step, enumerate(chunks))
+        losses, predictions, gradients = zip(*steps, strict=True)
         for weight, *parts in zip(weights, *gradients, strict=True):
             weight.grad = None if parts[0] is None else _added(parts)
         return {"loss": _added(losses), "y_pred": torch.cat(predictions)}
@@ -441,11 +440,10 @@ class StackedLSTMNet(NeuralNetRegressor):
         for weight in self.in_training():
             weight.grad = None
 
-    _workers: Workers | None = None
-
     @contextmanager
     def _at_work(self) -> Iterator[None]:
-        """Train with threads that are there until the end of the block."""
+        """Train with threads and generators that are there until the end of the block."""
+        self._generators = FitGenerators(self.seed, self.device)
         with (
             own_modes(self.device),
             one_torch_thread() as n_threads,
@@ -455,7 +453,7 @@ class StackedLSTMNet(NeuralNetRegressor):
             try:
                 yield
             finally:
-                self._workers = None
+                del self._workers, self._generators
 
     def _set_training(self, training: bool = True) -> None:
         if self.module_.training != training:

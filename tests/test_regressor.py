@@ -1304,7 +1304,7 @@ def test_fit_and_predict_do_not_copy_x():
 
 
 @pytest.mark.parametrize(
-    ("units", "expected"), [(1, [600]), (200, [374, 226]), (600, [128] * 4 + [88])]
+    ("units", "expected"), [(1, [608]), (200, [320, 288]), (600, [96] * 6 + [24])]
 )
 def test_predictions_are_made_in_blocks_that_stay_in_the_cache(sequences, units, expected):
     X, y = sequences

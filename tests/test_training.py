@@ -61,13 +61,39 @@ def seen(model):
 
 @pytest.mark.usefixtures("two_threads")
 @pytest.mark.parametrize(
-    ("units", "batch_size", "n_threads"), [(32, 32, 1), ((32, 33), 32, 2), (32, 33, 2), (16, 64, 1)]
+    ("units", "batch_size", "chunks"),
+    [
+        (32, 32, {(32,), (16,)}),
+        (32, 60, {(30, 30), (20,)}),
+        ((8, 33), 50, {(25, 25), (30,)}),
+        (16, 60, {(60,), (20,)}),
+    ],
 )
-def test_small_batches_of_small_layers_train_on_one_thread(sequences, units, batch_size, n_threads):
-    recorder = Recorder(lambda net: torch.get_num_threads())
-    params = {"units": units, "batch_size": batch_size, "callbacks": [recorder]}
+def test_a_batch_is_cut_by_the_size_of_the_model_and_each_chunk_has_one_thread(
+    sequences, units, batch_size, chunks
+):
+    sizes = []
+
+    def look(module, _args, inputs):
+        if module.training:
+            sizes.append((len(inputs["x"]), torch.get_num_threads()))
+
+    class Watch(Callback):
+        def on_train_begin(self, net, **kwargs):
+            self.hook_ = net.module_.register_forward_pre_hook(look, with_kwargs=True)
+            self.seen_ = set()
+
+        def on_batch_end(self, net, training=False, **kwargs):
+            self.seen_.add(tuple(sorted(size for size, _ in sizes)))
+            assert {threads for _, threads in sizes} == {1}
+            sizes.clear()
+
+        def on_train_end(self, net, **kwargs):
+            self.hook_.remove()
+
+    params = {"units": units, "batch_size": batch_size, "callbacks": [Watch()]}
     model = small(n_layers=2, **params).fit(*sequences)
-    assert set(seen(model)) == {n_threads}
+    assert dict(model.net_.callbacks_)["Watch"].seen_ == chunks
     assert torch.get_num_threads() == 2
 
 

@@ -15,6 +15,7 @@ from sklstm.batches import SequenceDataset
 from sklstm.growing import check_depths
 from sklstm.net import StackedLSTMNet, own_modes
 from sklstm.pipelines import final_regressor, reaching
+from sklstm.randomness import FitGenerators
 
 from .stacks import (
     fitted_clone,
@@ -136,13 +137,12 @@ def _bytes_kept_for_backward(net: StackedLSTMNet, batch: dict[str, Tensor], y: T
         return tensor.detach()
 
     net.module_.train()
+    generator = FitGenerators(net.seed, net.device).dropout(0)
     with (
         own_modes(net.device),
         torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor),
     ):
-        loss = net.get_loss(
-            net.infer(batch, generator=net.generators_.dropout(0)), y, X=batch, training=True
-        )
+        loss = net.get_loss(net.infer(batch, generator=generator), y, X=batch, training=True)
     for weights in net.module_.parameters():
         kept.pop(weights.untyped_storage().data_ptr(), None)
     del loss
