@@ -23,28 +23,36 @@ Piece = TypeVar("Piece")
 Result = TypeVar("Result")
 
 
+_inside = threading.local()
+
+
 @contextmanager
 def one_torch_thread() -> Iterator[int]:
-    """Have torch compute each operation of this thread alone.
+    """Have torch compute each operation of this thread alone; blocks may be nested.
+
+    Operations that torch splits over threads also hang in a forked process, whose parent had such
+    threads.
 
     Yields
     ------
     int
         Threads that torch would have used: that many pieces of work may run at once.
     """
-    n_threads = torch.get_num_threads()
-    if n_threads == 1:
-        yield 1
+    outside = getattr(_inside, "n_threads", None)
+    if outside is not None:
+        yield outside
         return
+    _inside.n_threads = torch.get_num_threads()
     torch.set_num_threads(1)
     try:
-        yield n_threads
+        yield _inside.n_threads
     finally:
-        torch.set_num_threads(n_threads)
+        torch.set_num_threads(_inside.n_threads)
+        _inside.n_threads = None
 
 
 class Workers:
-    """Threads that each work on one piece at a time; the caller is one of them.
+    """Threads that each work on one piece at a time, while the caller waits for them.
 
     Parameters
     ----------
