@@ -120,6 +120,8 @@ def test_scikit_learn_finds_no_fault_at_all_in_double_precision_and_full_batches
     assert problems(StackedLSTMRegressor(**DOUBLE), {}) == []
 
 
+# The tables of scikit-learn's checks are shorter than a window.
+@pytest.mark.filterwarnings("ignore::sklstm.exceptions.SequenceDataWarning")
 @pytest.mark.parametrize("parameters", [{}, {"length": 3, "padding": "nan"}], ids=str)
 def test_scikit_learn_finds_no_fault_with_lag_windows_but_that_they_look_back(parameters):
     assert problems(LagWindows(**parameters), HISTORY) == []
