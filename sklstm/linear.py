@@ -16,7 +16,7 @@ from .threads import one_blas_thread
 MOST_COLUMNS = 512
 MOST_NUMBERS = 2**21
 ENOUGH_SAMPLES = 1024
-FEWEST_ROWS = 8
+FEWEST_ROWS = 3
 SMALLEST_SCALE = 1e-3
 ALPHAS = np.logspace(-4, 2, 13)
 Array = NDArray[np.float64]

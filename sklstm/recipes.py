@@ -18,8 +18,16 @@ from .net import StackedLSTMNet
 from .plain import from_plain
 from .targets import labels_every_output
 
-REHEARSAL, REHEARSAL_TAIL = 0.25, 0.2
-FEWEST_TO_REHEARSE = 200
+# Part of the epochs of a fit that the trial of a linear path takes, all of them where that takes a
+# second or two, and the part at the end of the data on which the two are compared.
+TRIAL_EPOCHS, TRIAL_TAIL = 0.25, 0.2
+# Samples from which on a trial of a quarter of the epochs tells: with fewer, ridge regression leads
+# unless there are too few rows for its columns.
+MANY_SAMPLES = 200
+# Labels of a mini-batch that are enough for a step where there is one at each step, and samples.
+ENOUGH_LABELS, FEWEST_BATCH, FEWEST_SEQUENCES = 1024, 32, 4
+# Times that long sequences with a label at each step may be read more often than others.
+MOST_REPEATS = 4
 DECOUPLED_DECAY = 0.08
 NUMBERS = {"max_epochs": int, "lr": float, "weight_decay": float}
 NOT_IN_A_RECIPE = ("n_timesteps", "warm_start", "checkpoint", "callbacks", "random_state")
@@ -50,7 +58,7 @@ def recipe_of_fit(
     dict
         The recipe.
     """
-    recipe = _recipe(estimator, len(data), seed)
+    recipe = _recipe(estimator, data, seed)
     return {**recipe, "linear_steps": _linear_steps(recipe, estimator, data, start)}
 
 
@@ -60,7 +68,7 @@ def recipe_of_epoch(
     """Decide what a single epoch at a constant rate is made by, whatever data are to come."""
     known = _known_linear_steps(estimator.linear_steps, start)
     return {
-        **_recipe(estimator, len(data), seed),
+        **_recipe(estimator, data, seed),
         "linear_steps": known or 0,
         "max_epochs": 1,
         "lr": _lr(estimator.lr, math.inf),
@@ -108,27 +116,42 @@ def checked_recipe(facts: dict[str, Any], estimator_class: type[BaseEstimator]) 
     return recipe
 
 
-def auto_max_epochs(n_samples: int, batch_size: int) -> int:
-    """Return the epochs that make about 1,700 steps, within limits."""
-    return min(28, max(10, 1700 * batch_size // n_samples))
+def auto_max_epochs(n_samples: int, batch_size: int, labels_each: float = 1) -> int:
+    """Return the epochs that make about 1,700 steps, within limits.
+
+    Small data are read 28 times at most, as more would be learned by heart, and long sequences with
+    a label at each step more often, as there is more to learn in each.
+    """
+    most = 28 * min(MOST_REPEATS, max(1, round(labels_each * FEWEST_BATCH / ENOUGH_LABELS)))
+    return min(most, max(10, 1700 * batch_size // n_samples))
 
 
-def auto_batch_size(n_samples: int) -> int:
-    """Return a 32nd of the samples, within limits."""
-    return min(64, max(32, n_samples // 32))
+def auto_batch_size(n_samples: int, labels_each: float = 1) -> int:
+    """Return a 32nd of the samples, within limits.
+
+    The lower limit is 32 samples, or fewer where these have a thousand labels, one at each step.
+    """
+    enough = math.ceil(ENOUGH_LABELS / labels_each)
+    return min(64, max(min(FEWEST_BATCH, max(FEWEST_SEQUENCES, enough)), n_samples // 32))
 
 
-def _recipe(estimator: BaseEstimator, n_samples: int, seed: int) -> Recipe:
+def _labels_each(data: SequenceDataset) -> float:
+    """Count the labels of a sequence, on average."""
+    return float(data.y.lengths.mean()) if data.has_steps else 1.0
+
+
+def _recipe(estimator: BaseEstimator, data: SequenceDataset, seed: int) -> Recipe:
     """Decide everything but the linear path."""
+    n_samples, labels_each = len(data), _labels_each(data)
     recipe = {
         name: value.item() if isinstance(value, np.generic) else value
         for name, value in estimator.get_params(deep=False).items()
         if name not in NOT_IN_A_RECIPE
     }
     optimizer = optimizer_class(recipe["optimizer"])
-    recipe["batch_size"] = _batch_size(recipe["batch_size"], n_samples)
+    recipe["batch_size"] = _batch_size(recipe["batch_size"], data)
     if recipe["max_epochs"] == "auto":
-        recipe["max_epochs"] = auto_max_epochs(n_samples, recipe["batch_size"])
+        recipe["max_epochs"] = auto_max_epochs(n_samples, recipe["batch_size"], labels_each)
     if recipe["weight_decay"] == "auto":
         recipe["weight_decay"] = DECOUPLED_DECAY if optimizer is torch.optim.AdamW else 0.0
     recipe["lr"] = _lr(recipe["lr"], n_samples)
@@ -139,8 +162,10 @@ def _recipe(estimator: BaseEstimator, n_samples: int, seed: int) -> Recipe:
     return {**recipe, "seed": seed}
 
 
-def _batch_size(batch_size: int | str, n_samples: int) -> int:
-    return auto_batch_size(n_samples) if isinstance(batch_size, str) else int(batch_size)
+def _batch_size(batch_size: int | str, data: SequenceDataset) -> int:
+    if isinstance(batch_size, str):
+        return auto_batch_size(len(data), _labels_each(data))
+    return int(batch_size)
 
 
 def _lr(lr: float | str, n_samples: float) -> float:
@@ -180,23 +205,25 @@ def _linear_steps(
     if recipe["early_stopping"]:
         data = TailSplit(recipe["validation_fraction"])(data)[0]
     n_steps = steps_to_read(data)
-    if n_steps == 0 or len(data) < FEWEST_ROWS:
+    n_rows, n_columns = len(data) * _labels_each(data), n_steps * data.X.n_features
+    if n_steps == 0 or n_rows < FEWEST_ROWS:
         return 0
-    if len(data) < FEWEST_TO_REHEARSE:
+    if len(data) < MANY_SAMPLES and n_columns < n_rows:
         return n_steps if recipe["loss"] == "squared_error" else 0
     return 0 if _stack_leads(estimator, data, n_steps, recipe["seed"]) else n_steps
 
 
 def _stack_leads(estimator: BaseEstimator, data: SequenceDataset, n_steps: int, seed: int) -> bool:
     """Whether a short training of the stack alone beats the linear path alone on the tail."""
-    head, tail = data.split(len(data) - math.ceil(REHEARSAL_TAIL * len(data)))
-    if not labels_every_output(head.y):
+    head, tail = data.split(len(data) - math.ceil(TRIAL_TAIL * len(data)))
+    if not len(head) or not labels_every_output(head.y):
         return True
-    whole = _recipe(estimator, len(data), seed)
+    whole = _recipe(estimator, data, seed)
+    n_epochs = auto_max_epochs(len(data), whole["batch_size"], _labels_each(data))
     rehearsed = {
         **whole,
-        "batch_size": _batch_size(estimator.batch_size, len(head)),
-        "max_epochs": math.ceil(REHEARSAL * whole["max_epochs"]),
+        "batch_size": _batch_size(estimator.batch_size, head),
+        "max_epochs": math.ceil(n_epochs * (TRIAL_EPOCHS if len(data) >= MANY_SAMPLES else 1)),
         "quantile": None if whole["quantile"] is None else 0.5,
         "early_stopping": False,
         "verbose": 0,
