@@ -26,8 +26,8 @@ from .net import (
     resolve_device,
 )
 from .room import check_room
-from .sequences import mean_and_scale
-from .targets import mean_and_scale_of_labels
+from .sequences import mean_and_scale, mean_and_scale_of_columns
+from .targets import mean_and_scale_of_labels, median_and_spread_of_labels
 
 Recipe = dict[str, Any]
 PRECISIONS = {"float32": torch.float32, "bfloat16": torch.float32, "float64": torch.float64}
@@ -110,6 +110,7 @@ def module_sizes(recipe: Recipe) -> dict[str, Any]:
         "linear_steps": recipe["linear_steps"],
         "n_quantiles": len(quantile) if isinstance(quantile, list) else None,
         "standardize": recipe["standardize"],
+        "scaled_steps": recipe["scaled_steps"],
         "dtype": PRECISIONS[recipe["precision"]],
     }
 
@@ -151,11 +152,18 @@ def initialize(net: StackedLSTMNet, data: SequenceDataset, start: StackedLSTMNet
         net.resume(start)
         return
     if net.module_.input_scaler is not None:
+        of_inputs = mean_and_scale_of_columns if net.module__scaled_steps else mean_and_scale
+        of_labels = median_and_spread_of_labels if is_robust(net) else mean_and_scale_of_labels
         net.set_statistics(
-            mean_and_scale(data.X, data.sample_weight),
-            mean_and_scale_of_labels(data.y, data.sample_weight),
+            of_inputs(data.X, data.sample_weight), of_labels(data.y, data.sample_weight)
         )
-    fit_linear_path(net.module_, net.train_split(data)[0] if net.train_split else data)
+    data = net.train_split(data)[0] if net.train_split else data
+    fit_linear_path(net.module_, data, is_robust(net))
+
+
+def is_robust(net: StackedLSTMNet) -> bool:
+    """Tell whether the loss of a net grows no faster than large errors."""
+    return net.criterion is not LOSSES["squared_error"]
 
 
 def _check_goes_on(net: StackedLSTMNet, start: StackedLSTMNet) -> None:

@@ -15,24 +15,24 @@ BLOCK_ROWS, BLOCK_COLUMNS = 64, 8
 
 
 class Standardize(nn.Module):
-    """Centre and scale the last axis.
+    """Centre and scale the last axis, or the last two.
 
     The statistics are float64 buffers whatever the precision of the network, so that
     values with a large offset (time stamps, say) keep their digits.
 
     Parameters
     ----------
-    n_features : int
-        Length of the last axis.
+    *shape : int
+        Lengths of the last axes, to which the statistics belong.
     """
 
     mean: Tensor
     scale: Tensor
 
-    def __init__(self, n_features: int) -> None:
+    def __init__(self, *shape: int) -> None:
         super().__init__()
-        self.register_buffer("mean", torch.zeros(n_features, dtype=torch.float64))
-        self.register_buffer("scale", torch.ones(n_features, dtype=torch.float64))
+        self.register_buffer("mean", torch.zeros(shape, dtype=torch.float64))
+        self.register_buffer("scale", torch.ones(shape, dtype=torch.float64))
 
     def reset_parameters(self) -> None:
         """Set the statistics with which nothing changes."""

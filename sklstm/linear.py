@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 from sklearn.linear_model import RidgeCV
 
 from .batches import Batches, SequenceDataset
-from .layers import LinearPath
+from .layers import FAR, LinearPath
 from .mapped import SCATTERED
 from .module import StackedLSTM
 from .threads import one_blas_thread
@@ -16,6 +16,7 @@ from .threads import one_blas_thread
 MOST_COLUMNS = 512
 MOST_NUMBERS = 2**21
 ENOUGH_SAMPLES = 1024
+# Labels that an output needs for a path: leaving one out of two leaves nothing to fit.
 FEWEST_ROWS = 3
 SMALLEST_SCALE = 1e-3
 ALPHAS = np.logspace(-4, 2, 13)
@@ -31,20 +32,50 @@ def steps_to_read(data: SequenceDataset) -> int:
     return min(n_steps, MOST_COLUMNS // data.X.n_features)
 
 
-def fit_linear_path(module: StackedLSTM, data: SequenceDataset) -> None:
+def fit_linear_path(module: StackedLSTM, data: SequenceDataset, robust: bool = False) -> None:
     """Set the linear path of a module, where it has one, by ridge regression.
 
     The penalty of each output is chosen by leaving out one row at a time, and so is the
     scale of what is left to the stack. Of many samples, some drawn at random are enough.
-    With fewer than `FEWEST_ROWS` rows the path stays at zero.
+    An output with fewer than `FEWEST_ROWS` labels has a path of zeros.
+
+    Parameters
+    ----------
+    module : StackedLSTM
+        With its statistics.
+
+    data : SequenceDataset
+        What to fit.
+
+    robust : bool
+        Whether targets far out are cut off, as the loss does not follow them either.
     """
     linear = module.linear
     if linear is None:
         return
     windows, targets, weight = _rows(module, linear, _some(data, linear.weight.shape[1]))
-    if len(windows) < FEWEST_ROWS:
-        return
-    weight /= weight.mean()
+    if robust:
+        targets = targets.clip(-FAR, FAR)
+    labelled = ~np.isnan(targets)
+    for outputs in _labelled_alike(labelled):
+        rows = labelled[:, outputs[0]]
+        if rows.sum() >= FEWEST_ROWS:
+            _fit_outputs(
+                linear, outputs, windows[rows], targets[np.ix_(rows, outputs)], weight[rows]
+            )
+
+
+def _labelled_alike(labelled: NDArray[np.bool_]) -> list[NDArray[np.intp]]:
+    """Group outputs that have labels in the same rows: one regression serves them all."""
+    _, group = np.unique(labelled, axis=1, return_inverse=True)
+    group = group.ravel()
+    return [np.flatnonzero(group == number) for number in range(group.max() + 1)]
+
+
+def _fit_outputs(
+    linear: LinearPath, outputs: NDArray[np.intp], windows: Array, targets: Array, weight: Array
+) -> None:
+    weight = weight / weight.mean()
     spread = float(windows.var(axis=0).mean()) or 1.0
     ridge = RidgeCV(ALPHAS * len(windows) * spread, alpha_per_target=True)
     with one_blas_thread():
@@ -55,7 +86,7 @@ def fit_linear_path(module: StackedLSTM, data: SequenceDataset) -> None:
         (linear.bias, np.atleast_1d(ridge.intercept_)),
         (linear.residual_scale, left),
     ):
-        buffer.copy_(torch.from_numpy(values))
+        buffer[torch.from_numpy(outputs)] = torch.from_numpy(values).to(buffer)
 
 
 def _some(data: SequenceDataset, n_columns: int) -> SequenceDataset:
@@ -80,7 +111,7 @@ def _rows(
         targets = module.scale(y.to(x.device))
         if data.has_steps:
             weight = weight.unsqueeze(1).expand(targets.shape[:2])
-        labelled = ~targets.isnan().any(dim=-1)
+        labelled = ~targets.isnan().all(dim=-1)
         part = windows[labelled], targets[labelled], weight[labelled.cpu()]
         parts.append([values.cpu().double().numpy() for values in part])
     features, labels, weights = (np.concatenate(part) for part in zip(*parts, strict=True))

@@ -130,6 +130,10 @@ class StackedLSTM(nn.Module):
         Whether to scale inputs and outputs by statistics kept as buffers, which are the
         identity until they are set.
 
+    scaled_steps : int, default=0
+        With `standardize`, time steps of every sequence, each of which has input statistics of its
+        own; 0 shares them between the steps.
+
     dtype : torch.dtype, default=None
         Type of the weights; torch's default when `None`.
 
@@ -197,6 +201,7 @@ class StackedLSTM(nn.Module):
         linear_steps: int = 0,
         n_quantiles: int | None = None,
         standardize: bool = False,
+        scaled_steps: int = 0,
         dtype: torch.dtype | None = None,
         autocast: torch.dtype | None = None,
     ) -> None:
@@ -244,7 +249,8 @@ class StackedLSTM(nn.Module):
         answers = [prod([*outputs, *quantiles])] if outputs else []
         self.head = _dense_head([pooled, *hidden], answers, dtype)
         self.linear = LinearPath(n_features, outputs[0], read[0], dtype) if read else None
-        self.input_scaler = Standardize(n_features) if standardize else None
+        steps = _counts("scaled_steps", [scaled_steps] if scaled_steps else [])
+        self.input_scaler = Standardize(*steps, n_features) if standardize else None
         self.output_scaler = Standardize([pooled, *outputs][-1]) if standardize else None
         self._silence_untrainable()
 

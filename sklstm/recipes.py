@@ -16,6 +16,7 @@ from .callbacks import DivergedError
 from .linear import FEWEST_ROWS, steps_to_read
 from .net import StackedLSTMNet
 from .plain import from_plain
+from .sequences import columns_differ
 from .targets import labels_every_output
 
 # Part of the epochs of a fit that the trial of a linear path takes, all of them where that takes a
@@ -58,7 +59,7 @@ def recipe_of_fit(
     dict
         The recipe.
     """
-    recipe = _recipe(estimator, data, seed)
+    recipe = _recipe(estimator, data, start, seed)
     return {**recipe, "linear_steps": _linear_steps(recipe, estimator, data, start)}
 
 
@@ -68,7 +69,7 @@ def recipe_of_epoch(
     """Decide what a single epoch at a constant rate is made by, whatever data are to come."""
     known = _known_linear_steps(estimator.linear_steps, start)
     return {
-        **_recipe(estimator, data, seed),
+        **_recipe(estimator, data, start, seed),
         "linear_steps": known or 0,
         "max_epochs": 1,
         "lr": _lr(estimator.lr, math.inf),
@@ -94,7 +95,7 @@ def checked_recipe(facts: dict[str, Any], estimator_class: type[BaseEstimator]) 
         If no fit has such a recipe.
     """
     recipe = {name: from_plain(value) for name, value in facts.items()}
-    names = {*estimator_class().get_params(), "seed"} - {*NOT_IN_A_RECIPE}
+    names = {*estimator_class().get_params(), "scaled_steps", "seed"} - {*NOT_IN_A_RECIPE}
     wrong = sorted(names ^ set(recipe))
     if wrong:
         raise ValueError(f"{wrong[0][:40]!r} is missing, or not known to this sklstm.")
@@ -111,7 +112,7 @@ def checked_recipe(facts: dict[str, Any], estimator_class: type[BaseEstimator]) 
         "linear_steps": recipe["linear_steps"] or None,
         "quantile": recipe["quantile"] or 0.5,
     }
-    del given["seed"]
+    del given["seed"], given["scaled_steps"]
     estimator_class(**given)._validate_params()
     return recipe
 
@@ -140,7 +141,9 @@ def _labels_each(data: SequenceDataset) -> float:
     return float(data.y.lengths.mean()) if data.has_steps else 1.0
 
 
-def _recipe(estimator: BaseEstimator, data: SequenceDataset, seed: int) -> Recipe:
+def _recipe(
+    estimator: BaseEstimator, data: SequenceDataset, start: StackedLSTMNet | None, seed: int
+) -> Recipe:
     """Decide everything but the linear path."""
     n_samples, labels_each = len(data), _labels_each(data)
     recipe = {
@@ -159,7 +162,22 @@ def _recipe(estimator: BaseEstimator, data: SequenceDataset, seed: int) -> Recip
         recipe[name] = kind(recipe[name])
     quantiles = _quantiles(recipe["quantile"])
     recipe["quantile"] = quantiles if recipe["loss"] == "quantile" else None
-    return {**recipe, "seed": seed}
+    return {**recipe, "scaled_steps": _scaled_steps(estimator, data, start), "seed": seed}
+
+
+def _scaled_steps(
+    estimator: BaseEstimator, data: SequenceDataset, start: StackedLSTMNet | None
+) -> int:
+    """Return the columns of 2-D X that are scaled each for itself, or 0: they are always the same.
+
+    The steps of any other X share their scale, as they may be as many as they like.
+    """
+    if start is not None:
+        return start.get_params_for("module")["scaled_steps"]
+    if not estimator.standardize or estimator._X_form != "rows" or not data.X.are_equal:
+        return 0
+    n_steps = int(data.X.lengths[0])
+    return n_steps if n_steps > 1 and columns_differ(data.X, data.sample_weight) else 0
 
 
 def _batch_size(batch_size: int | str, data: SequenceDataset) -> int:
@@ -218,7 +236,7 @@ def _stack_leads(estimator: BaseEstimator, data: SequenceDataset, n_steps: int, 
     head, tail = data.split(len(data) - math.ceil(TRIAL_TAIL * len(data)))
     if not len(head) or not labels_every_output(head.y):
         return True
-    whole = _recipe(estimator, data, seed)
+    whole = _recipe(estimator, data, None, seed)
     n_epochs = auto_max_epochs(len(data), whole["batch_size"], _labels_each(data))
     rehearsed = {
         **whole,

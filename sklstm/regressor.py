@@ -22,6 +22,7 @@ from .batches import SequenceDataset
 from .building import PRECISIONS, build_net, initialize
 from .checkpoints import open_checkpoint
 from .describing import describe
+from .drift import warn_if_far
 from .module import POOLINGS, SKIPS, StackedLSTM
 from .net import LOSSES, OPTIMIZERS
 from .recipes import recipe_of_epoch, recipe_of_fit
@@ -568,6 +569,7 @@ class StackedLSTMRegressor(RegressorMixin, BaseEstimator):
         sequences = as_sequences(self, X, n_timesteps=self.n_timesteps, reset=reset)
         if not reset:
             self._check_n_timesteps(sequences.n_features)
+            self._warn_if_far(sequences)
         targets, self._y_form = as_targets(
             self, sequences, y, return_sequences=self.return_sequences
         )
@@ -579,7 +581,16 @@ class StackedLSTMRegressor(RegressorMixin, BaseEstimator):
             check_is_fitted(self)
         sequences = as_sequences(self, X, n_timesteps=self.n_timesteps, reset=False)
         self._check_n_timesteps(sequences.n_features)
+        self._warn_if_far(sequences)
         return sequences
+
+    def _warn_if_far(self, sequences: Sequences) -> None:
+        names = getattr(self, "feature_names_in_", None)
+        flat = self._X_form == "rows" and self.n_features_in_ != self.module_.n_features
+        scaler = self.module_.input_scaler
+        if flat and scaler is not None and scaler.mean.ndim == 1:
+            names = None  # columns, of which several share a mean and a scale
+        warn_if_far(sequences, scaler, names)
 
     def _check_scored(self, sequences: Sequences, y: Any) -> Sequences:
         targets, _ = as_targets(self, sequences, y, return_sequences=self.module_.return_sequences)

@@ -18,6 +18,9 @@ from .mapped import SCATTERED, releasing
 
 BLOCK_BYTES = 2 * 2**20
 FAR, ABSURD = 10.0, 1e4
+# Part of a shared scale below which a column of 2-D X has one of its own. Lags of a series that
+# rises over the whole table have a half and more of it.
+HIDDEN = 0.25
 MOST_PASSES, ENOUGH = 8, 2**16
 LARGEST = float(np.finfo(np.float32).max)
 Indices = NDArray[np.intp]
@@ -288,6 +291,41 @@ def mean_and_scale(
     if (np.maximum(largest - centre, centre - smallest) <= reach).all():
         return scaler.mean_, scaler.scale_
     return _without_outliers(values, sample_weight, centre, reach)
+
+
+def mean_and_scale_of_columns(
+    values: Sequences, sample_weight: NDArray[np.float64] | None
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Mean and standard deviation of each feature at each step, as `mean_and_scale` has them.
+
+    Parameters
+    ----------
+    values : Sequences
+        Of equal length.
+
+    sample_weight : ndarray of shape (n_samples,) or None
+        Weight of each sample.
+
+    Returns
+    -------
+    mean, scale : ndarray of shape (n_timesteps, n_features)
+    """
+    columns = values.steps().reshape(len(values), 1, -1)
+    mean, scale = mean_and_scale(Sequences.equal(columns), sample_weight)
+    shape = (-1, values.n_features)
+    return mean.reshape(shape), scale.reshape(shape)
+
+
+def columns_differ(values: Sequences, sample_weight: NDArray[np.float64] | None) -> bool:
+    """Tell whether a scale shared by all steps would hide how a feature varies at one of them.
+
+    It does where the feature has, at some step where it is not constant, less than `HIDDEN` of the
+    shared scale: then the columns are other quantities, or one of other size. The lags of a series
+    have nearly one scale.
+    """
+    _, shared = mean_and_scale(values, sample_weight)
+    _, own = mean_and_scale_of_columns(values, sample_weight)
+    return bool((own < HIDDEN * shared).any())
 
 
 def _median_and_absurd_distance(

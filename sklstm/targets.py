@@ -24,6 +24,10 @@ from .sequences import (
     scalers_of_known,
 )
 
+# Ranges of the middle half and of the middle nine tenths of a normal distribution, in standard
+# deviations.
+MIDDLE_HALF, MIDDLE_NINE_TENTHS = 1.349, 3.290
+
 
 @dataclass(frozen=True)
 class TargetForm:
@@ -195,6 +199,43 @@ def mean_and_scale_of_labels(
             raise ValueError(f"y has no label for output {output}.")
     mean, scale = zip(*((scaler.mean_, scaler.scale_) for scaler in scalers), strict=True)
     return np.concatenate(mean), np.concatenate(scale)
+
+
+def median_and_spread_of_labels(
+    y: Sequences, sample_weight: NDArray[np.float64] | None
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Median and spread of each output over its labels, which large targets cannot move.
+
+    The spread is the range of the middle half, or where that is zero of the middle nine tenths,
+    over what it is in a normal distribution of standard deviation 1; or else the standard
+    deviation.
+
+    Raises
+    ------
+    ValueError
+        If an output has no label.
+    """
+    mean, scale = mean_and_scale_of_labels(y, sample_weight)
+    labels = y.steps()
+    weight = np.ones(len(y)) if sample_weight is None else sample_weight
+    weights = np.repeat(weight, y.lengths)
+    for output, column in enumerate(labels.T):
+        known = ~np.isnan(column)
+        at = [0.05, 0.25, 0.5, 0.75, 0.95]
+        low, first, median, third, high = _quantiles(column[known], weights[known], at)
+        mean[output] = median
+        spread = (third - first) / MIDDLE_HALF or (high - low) / MIDDLE_NINE_TENTHS
+        scale[output] = spread or scale[output]
+    return mean, scale
+
+
+def _quantiles(
+    values: NDArray[Any], weights: NDArray[np.float64], at: list[float]
+) -> NDArray[np.float64]:
+    """Quantiles of weighted values, interpolated; a weight of two is as good as two values."""
+    order = np.argsort(values)
+    centres = np.cumsum(weights[order]) - weights[order] / 2
+    return np.interp(np.multiply(at, weights.sum()), centres, values[order].astype(np.float64))
 
 
 def mean_score(

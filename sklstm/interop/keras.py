@@ -269,6 +269,8 @@ def _beyond_keras(estimator: StackedLSTMRegressor) -> Iterator[tuple[str, str]]:
         yield f"pooling={module.pooling!r}", "pooling='last'"
     if module.linear is not None:
         yield f"linear_steps={module.linear_steps}", "linear_steps=None"
+    if module.input_scaler is not None and module.input_scaler.mean.ndim > 1:
+        yield "a scale for each column of 2-D X", "columns of one scale, or standardize=False"
     if module.n_quantiles is not None:
         quantiles = estimator.net_.get_params_for("criterion")["quantiles"]
         yield f"quantile={quantiles!r}", "a number as quantile"
