@@ -1,15 +1,21 @@
-"""Whether the machine has room for a model: torch would fill up its memory to find out."""
+"""Whether there is room for a model: torch would fill up the memory to find out."""
 
 from __future__ import annotations
 
 import os
+import re
+from collections.abc import Iterator
 from itertools import pairwise
 from numbers import Integral
+from pathlib import Path
 from typing import Any
 
 from .linear import FEWEST_ROWS
 
+# Bytes to go by where a system does not tell its memory, 16 TiB: more than machines have.
 UNKNOWN = 2**44
+# The groups that Linux counts this process in, and where it keeps their limits.
+GROUPS, LIMITS = Path("/proc/self/cgroup"), Path("/sys/fs/cgroup")
 
 
 def check_room(sizes: dict[str, Any], n_features: int, n_outputs: int, itemsize: int) -> None:
@@ -32,15 +38,53 @@ def check_room(sizes: dict[str, Any], n_features: int, n_outputs: int, itemsize:
     Raises
     ------
     ValueError
-        If the machine has less memory than that.
+        If this process may use less memory than that.
     """
     n_bytes = itemsize * _fewest_numbers(**sizes, n_features=n_features, n_outputs=n_outputs)
-    if n_bytes > physical_memory():
+    n_there = usable_memory()
+    if n_bytes > n_there:
         named = ", ".join(f"{name}={value!r}" for name, value in sizes.items())
         raise ValueError(
-            f"A model of {named} takes {n_bytes / 2**30:,.0f} GiB of memory or more, which this "
-            "machine does not have."
+            f"A model of {named} takes {-(-n_bytes // 2**30):,} GiB of memory or more, which this "
+            f"machine does not have: of its memory, this process may use {n_there / 2**30:,.1f} "
+            "GiB."
         )
+
+
+def usable_memory() -> int:
+    """Return the bytes of memory that this process may use, in a container or without."""
+    return min([physical_memory(), *_limits()])
+
+
+def _limits() -> Iterator[int]:
+    """Yield the limits on the memory of this process's control groups, of version 1 and 2.
+
+    A group is bound by those around it, too. In a container the path of a group may be that
+    outside; then the container's own is at the top of what can be seen.
+    """
+    try:
+        groups = re.findall(r"^\d+:(.*?):(.*)$", GROUPS.read_text(), re.MULTILINE)
+    except (OSError, ValueError):
+        return
+    for controllers, path in groups:
+        if not controllers:
+            top, name = LIMITS, "memory.max"
+        elif "memory" in controllers.split(","):
+            top, name = LIMITS / "memory", "memory.limit_in_bytes"
+        else:
+            continue
+        group = top / path.lstrip("/")
+        for folder in (group, *group.parents):
+            if folder.is_relative_to(top):
+                yield from _number(folder / name)
+
+
+def _number(path: Path) -> Iterator[int]:
+    """Yield the number in a file, if there is one: no limit is "max"."""
+    try:
+        yield int(path.read_text())
+    except (OSError, ValueError):
+        return
 
 
 def physical_memory() -> int:
