@@ -68,8 +68,10 @@ CHUNK_ROWS, CHUNK_ROWS_IF_NARROW, NARROW = 32, 64, 32
 FUSED = (torch.optim.Adam, torch.optim.AdamW, torch.optim.SGD)
 
 
-def resolve_device(device: str) -> str:
+def resolve_device(device: str | torch.device) -> str:
     """Turn "auto" into a device, and refuse one that cannot be used.
+
+    The CPU is "cpu", whatever its index: torch pickles a tensor on "cpu:0" and cannot read it.
 
     Raises
     ------
@@ -79,11 +81,13 @@ def resolve_device(device: str) -> str:
     if device == "auto":
         return "cuda" if torch.cuda.is_available() else "cpu"
     try:
-        torch.zeros(1, dtype=torch.float64, device=device).item()
-    except (RuntimeError, AssertionError, NotImplementedError, TypeError) as error:
-        reason = str(error).splitlines()[0][:200]
+        tried = torch.zeros(1, dtype=torch.float64, device=device)
+        tried.item()
+    # What a backend raises is its own affair: an ImportError, where it is a package of its own.
+    except Exception as error:
+        reason = (str(error) or type(error).__name__).splitlines()[0][:200]
         raise ValueError(f"device={device!r} cannot be used here: {reason}") from error
-    return device
+    return "cpu" if tried.is_cpu else str(device)
 
 
 def resolve_autocast(precision: str, device: str) -> torch.dtype | None:

@@ -158,7 +158,7 @@ class StackedLSTMRegressor(RegressorMixin, BaseEstimator):
         Arithmetic of the network. "bfloat16" rounds in the layers while they train, where the
         processor can; weights, head and predictions are float32.
 
-    device : str, default="cpu"
+    device : str or torch.device, default="cpu"
         "cpu", "cuda", "auto" (CUDA where there is one) or any torch device with float64.
 
     checkpoint : str or os.PathLike, default=None
@@ -285,7 +285,7 @@ class StackedLSTMRegressor(RegressorMixin, BaseEstimator):
         "tol": [Interval(Real, 0, None, closed="left")],
         "warm_start": ["boolean"],
         "precision": [StrOptions(set(PRECISIONS))],
-        "device": [str],
+        "device": [str, torch.device],
         "checkpoint": [str, os.PathLike, None],
         "callbacks": [list, tuple, None],
         "random_state": ["random_state"],
@@ -321,7 +321,7 @@ class StackedLSTMRegressor(RegressorMixin, BaseEstimator):
         tol: float = 1e-4,
         warm_start: bool = False,
         precision: str = "float32",
-        device: str = "cpu",
+        device: str | torch.device = "cpu",
         checkpoint: str | os.PathLike[str] | None = None,
         callbacks: Sequence[Any] | None = None,
         random_state: int | np.random.RandomState | None = None,
