@@ -1,6 +1,6 @@
 """Stacked LSTMs for scikit-learn."""
 
-__version__ = "0.1.0"
+__version__ = "0.2.0.dev0"
 
 from .module import StackedLSTM
 from .persistence import load, save

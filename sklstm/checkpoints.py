@@ -19,13 +19,26 @@ from .batches import SequenceDataset
 from .building import Recipe
 from .callbacks import Progress
 from .net import StackedLSTMNet, resolve_device
-from .plain import to_plain, versions
+from .plain import from_plain, to_plain, versions
 from .recipes import NOT_IN_A_RECIPE, checked_recipe
 from .sequences import Sequences
 from .states import count, mapping, restore, signatures, state_of, under
-from .storage import Facts, Names, Signatures, check_writable, checksum, read, remove_parts, write
+from .storage import (
+    Facts,
+    Names,
+    Signatures,
+    check_header,
+    check_writable,
+    checksum,
+    document_of,
+    read,
+    remove_parts,
+    write,
+)
 
 CHECKPOINT = "checkpoint"
+# Callbacks that keep a copy of the weights.
+COPIED = ("best_epoch", "average")
 
 
 @dataclass(frozen=True)
@@ -67,6 +80,9 @@ class Checkpoint:
     written : Written or None
         What is there already.
 
+    estimator_class : type
+        The estimator that is fitted.
+
     Attributes
     ----------
     recipe : dict or None
@@ -76,20 +92,34 @@ class Checkpoint:
         Epochs that are done.
     """
 
-    def __init__(self, path: Path | None, fit: Facts, written: Written | None) -> None:
+    def __init__(
+        self,
+        path: Path | None,
+        fit: Facts,
+        written: Written | None,
+        estimator_class: type[BaseEstimator],
+    ) -> None:
         self.path = path
         self.fit = fit
         self.written = written
+        self.estimator_class = estimator_class
         self.recipe = None if written is None else written.recipe
         self.n_done = 0 if written is None else written.n_done
         self.found = _which(path)
 
     def callbacks(self, recipe: Recipe) -> list[tuple[str, Callback]]:
-        """Return the callback that keeps the state, to run after all others."""
+        """Return the callback that keeps the state, to run after all others.
+
+        Raises
+        ------
+        ValueError
+            If a fit could not go on from such a recipe.
+        """
         if self.path is None:
             return []
         plain = {name: to_plain(name, value) for name, value in recipe.items()}
-        identity = {"fit": self.fit, "recipe": plain}
+        checked_recipe(plain, self.estimator_class)
+        identity = {"versions": self.fit["versions"], "fit": self.fit, "recipe": plain}
         return [("checkpoint", KeepState(self.path, identity, self.written, self.found))]
 
     def restore(self, net: StackedLSTMNet) -> None:
@@ -134,6 +164,7 @@ class KeepState(Callback):
             self.n_done_ = self.written.n_done
             _restore_callbacks(net, self.written)
             self.written = None
+        self._check_header(net)
 
     def on_epoch_end(self, net: Any, **kwargs: Any) -> None:
         self.n_done_ += 1
@@ -145,6 +176,15 @@ class KeepState(Callback):
                 RuntimeWarning,
                 stacklevel=2,
             )
+
+    def _check_header(self, net: StackedLSTMNet) -> None:
+        """Refuse before training a stack of so many layers that no file holds their names."""
+        facts, tensors = _progress(net)
+        state = {**facts["state"], "moments": _weights(net)}
+        recipe = {name: from_plain(value) for name, value in self.identity["recipe"].items()}
+        sizes = net.module_.n_features, net.get_params_for("module")["n_outputs"]
+        largest = signatures(state, recipe, *sizes, list(tensors), COPIED)
+        check_header(self.path, document_of({**self.identity, **facts, "state": state}), largest)
 
     def _write(self, net: StackedLSTMNet) -> None:
         if _which(self.path) not in (self.last_, None):
@@ -181,7 +221,7 @@ def open_checkpoint(
         If the file is of another fit, or if a parameter cannot be kept in a file.
     """
     if estimator.checkpoint is None:
-        return Checkpoint(None, {}, None)
+        return Checkpoint(None, {}, None, type(estimator))
     if estimator.callbacks:
         raise ValueError(
             f"checkpoint={estimator.checkpoint!r} cannot be used with callbacks="
@@ -191,7 +231,7 @@ def open_checkpoint(
     check_writable(path)
     remove_parts(path)
     written = _written(path, fit, estimator, data) if path.exists() else None
-    return Checkpoint(path, fit, written)
+    return Checkpoint(path, fit, written, type(estimator))
 
 
 def _which(path: Path | None) -> tuple[int, int] | None:
@@ -258,11 +298,13 @@ def _check_same_fit(facts: Facts, fit: Facts) -> None:
     found = mapping("fit", facts)
     for kind in ("versions", "parameters"):
         values = mapping(kind, found)
-        for name, value in fit[kind].items():
-            if values.get(name) != value:
-                raise ValueError(
-                    f"it is of a fit with {name}={repr(values.get(name))[:40]}, not {value!r}."
-                )
+        others = [
+            f"with {name}={repr(values.get(name))[:40]}, not {value!r}"
+            for name, value in fit[kind].items()
+            if values.get(name) != value
+        ]
+        if others:
+            raise ValueError(f"it is of a fit {'; '.join(others)}.")
     if found.get("data") != fit["data"]:
         raise ValueError("it is of a fit to other data.")
     if found.get("seed") != fit["seed"]:
@@ -275,7 +317,7 @@ def _signatures(facts: Facts, recipe: Recipe, data: SequenceDataset, names: Name
     remembered, copied = mapping("remembered", facts), facts.get("copied")
     if not all(value is None or type(value) in (bool, int, float) for value in remembered.values()):
         raise ValueError("what it remembers is no number.")
-    if copied not in (["best_epoch"], ["average"], ["best_epoch", "average"], []):
+    if copied not in ([], ["best_epoch"], ["average"], [*COPIED]):
         raise ValueError("its copies of the weights are not known.")
     if count("n_done", facts) > recipe["max_epochs"]:
         raise ValueError("it has more epochs than the fit.")

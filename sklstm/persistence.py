@@ -7,6 +7,7 @@ from dataclasses import asdict, dataclass, fields
 from typing import Any
 
 import numpy as np
+import torch
 from sklearn.utils.validation import check_is_fitted
 
 from .building import Recipe, build_net
@@ -14,7 +15,7 @@ from .plain import from_plain, to_plain, versions
 from .recipes import checked_recipe
 from .regressor import StackedLSTMRegressor
 from .states import count, mapping, restore, signatures, state_of
-from .storage import MADE_UP, Facts, Names, Signatures, StrPath, read, write
+from .storage import MADE_UP, Facts, Names, Signatures, StrPath, of_another_version, read, write
 from .targets import TargetForm
 
 MODEL = "model"
@@ -46,8 +47,8 @@ def save(estimator: StackedLSTMRegressor, path: StrPath) -> None:
         If the estimator is not fitted.
     ValueError
         If a parameter is an object that a file without code cannot hold: `callbacks`, a class as
-        `optimizer`, a generator as `random_state`; or if one is out of range. Nothing is written
-        then.
+        `optimizer`, a generator as `random_state`; or if one is out of range; or if names of
+        columns and layers are more text than such a file holds, 100 MB. Nothing is written then.
     OSError
         If the file cannot be written. What was there before still is.
 
@@ -92,21 +93,22 @@ def save(estimator: StackedLSTMRegressor, path: StrPath) -> None:
         "best_epoch": estimator.best_epoch_,
         "state": state,
     }
-    write(path, MODEL, facts, tensors)
+    write(path, MODEL, facts, tensors, _understand)
 
 
-def load(path: StrPath, *, device: str | None = None) -> StackedLSTMRegressor:
+def load(path: StrPath, *, device: str | torch.device | None = None) -> StackedLSTMRegressor:
     """Load an estimator that was saved to a file.
 
     Its predictions are those of the estimator that was saved: on the same machine and with the
-    same versions of the libraries, to the last bit.
+    same versions of the libraries, to the last bit. Files of every version so far are read;
+    parameters that are newer than the file are what they were then.
 
     Parameters
     ----------
     path : str or os.PathLike
         The file.
 
-    device : str, default=None
+    device : str or torch.device, default=None
         The estimator's `device` from now on; by default what it was when it was saved.
 
     Returns
@@ -119,9 +121,10 @@ def load(path: StrPath, *, device: str | None = None) -> StackedLSTMRegressor:
     OSError
         If the file cannot be opened.
     ValueError
-        If it is not such a file, or of a version that is not known, or damaged, or if it does
-        not make a model. No code from the file is run. The checksum in it finds damage; it does
-        not tell who wrote the file.
+        If it is not such a file, or damaged, or written by a later sklstm (which it names), or
+        if it does not make a model, or not one for this machine's memory or for `device`. No
+        code from the file is run. The checksum in it finds damage; it does not tell who wrote
+        the file.
 
     See Also
     --------
@@ -130,13 +133,14 @@ def load(path: StrPath, *, device: str | None = None) -> StackedLSTMRegressor:
     saved, tensors = read(path, MODEL, _understand)
     on_device = {} if device is None else {"device": device}
     recipe = saved.recipe | on_device
+    estimator = StackedLSTMRegressor(**saved.parameters | on_device)
+    estimator._validate_params()
     try:
         net = build_net(_to_predict(recipe), saved.n_features, saved.n_outputs).initialize()
         restore(net, saved.state, tensors)
     except MADE_UP as error:
         raise ValueError(f"{os.fspath(path)!r} cannot be read: {error}") from error
     net.best_epoch.best_epoch_ = saved.best_epoch
-    estimator = StackedLSTMRegressor(**saved.parameters | on_device)
     for name, value in (saved.attributes | {"net_": net, "_recipe": recipe}).items():
         setattr(estimator, name, value)
     return estimator
@@ -168,11 +172,13 @@ def _understand(facts: Facts, names: Names) -> tuple[_Saved, Signatures]:
 
 
 def _checked(facts: Facts) -> _Saved:
+    # The parameters first: of a later version, they tell which one.
+    parameters = _checked_parameters(facts)
     recipe = checked_recipe(mapping("recipe", facts), StackedLSTMRegressor)
     form, state = mapping("form", facts), mapping("state", facts)
     best_epoch = None if facts.get("best_epoch") is None else count("best_epoch", facts)
     return _Saved(
-        parameters=_checked_parameters(mapping("parameters", facts)),
+        parameters=parameters,
         recipe=recipe,
         n_features=count("n_features", form),
         n_outputs=count("n_outputs", form),
@@ -182,14 +188,19 @@ def _checked(facts: Facts) -> _Saved:
     )
 
 
-def _checked_parameters(values: Facts) -> dict[str, Any]:
+def _checked_parameters(facts: Facts) -> dict[str, Any]:
+    values = mapping("parameters", facts)
     known = set(StackedLSTMRegressor().get_params()) - {"checkpoint"}
-    unknown = sorted(set(values) - known)
-    if unknown:
-        raise ValueError(f"it has a parameter that this sklstm does not know: {unknown[0][:40]!r}.")
-    if values.get("callbacks"):
-        raise ValueError("callbacks are in no file.")
+    for name in sorted(set(values) - known):
+        raise ValueError(
+            f"it has a parameter that this sklstm does not know: {name[:40]!r}."
+            f"{of_another_version(facts)}"
+        )
+    for name in sorted(known - set(values)):
+        raise ValueError(f"it lacks the parameter {name!r}.")
     parameters = {name: from_plain(value) for name, value in values.items()}
+    if parameters["callbacks"]:
+        raise ValueError("callbacks are in no file.")
     StackedLSTMRegressor(**parameters)._validate_params()
     return parameters
 

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from importlib.metadata import version
+from numbers import Integral, Real
 from typing import Any
 
 import numpy as np
+import torch
 
 from . import __version__
 
@@ -26,28 +29,36 @@ def to_plain(name: str, value: Any) -> Any:
         Its name, for the error.
 
     value : object
-        A string, number or boolean, `None`, or a tuple, list, range or array of them.
+        A string, number, boolean or torch device, `None`, or a sequence or array of them.
 
     Returns
     -------
     object
-        Numpy's numbers as Python's, arrays and ranges as lists, a tuple as ``{"tuple": list}``.
+        Python's own numbers and strings, a device by its name, a tuple as ``{"tuple": list}``,
+        any other sequence as a list.
 
     Raises
     ------
     ValueError
         If it is anything else.
     """
-    if isinstance(value, (np.generic, np.ndarray)):
-        value = value.tolist()
-    if value is None or isinstance(value, (bool, int, float)):
+    if hasattr(value, "__array__"):
+        value = np.asarray(value).tolist()
+    if value is None or isinstance(value, bool):
         return value
+    if isinstance(value, Integral):
+        return int(value)
+    if isinstance(value, Real):
+        return float(value)
     if isinstance(value, str):
+        # Not str(value): that of a member of an enumeration is its name.
+        return str.__str__(value)
+    if isinstance(value, torch.device):
         return str(value)
-    if isinstance(value, (list, range)):
-        return [to_plain(name, item) for item in value]
     if isinstance(value, tuple):
         return {"tuple": [to_plain(name, item) for item in value]}
+    if isinstance(value, Sequence):
+        return [to_plain(name, item) for item in value]
     raise ValueError(
         f"{name}={value!r} cannot be saved: it is neither a number nor a string, nor a sequence "
         "of them."

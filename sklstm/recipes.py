@@ -102,7 +102,7 @@ def checked_recipe(facts: dict[str, Any], estimator_class: type[BaseEstimator]) 
     if type(recipe["seed"]) is not int or recipe["seed"] < 0:
         raise ValueError("seed is not a number of at least 0.")
     for name in DECIDED:
-        if type(recipe[name]) not in (int, float):
+        if not isinstance(recipe[name], (int, float)):
             raise ValueError(f"{name} is {repr(recipe[name])[:40]}, not a number.")
     quantiles = _quantiles(recipe["quantile"]) if recipe["loss"] == "quantile" else None
     if quantiles != recipe["quantile"]:

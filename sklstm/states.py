@@ -10,9 +10,9 @@ import torch
 from torch import Tensor
 
 from .building import Recipe, module_sizes
-from .module import StackedLSTM
 from .net import StackedLSTMNet
-from .storage import Facts, Names, Signatures, signatures_of
+from .shapes import Shapes, shapes_of_stack
+from .storage import DTYPES, Facts, Names, Signatures
 
 MOMENTS = {
     "adam": ("step", "exp_avg", "exp_avg_sq"),
@@ -20,6 +20,7 @@ MOMENTS = {
     "rmsprop": ("step", "square_avg"),
     "sgd": (),
 }
+STEP: tuple[str, tuple[int, ...]] = ("F32", ())
 NUMBERS: dict[str, type] = {"bool": bool, "int": int, "float": float}
 
 
@@ -87,18 +88,15 @@ def signatures(
     ValueError
         If there is no such net, or the facts are not as described.
     """
-    module = _module_without_weights(recipe, n_features, n_outputs, names)
-    weights = dict(module.named_parameters())
-    expected = signatures_of(
-        {
-            **{f"module.{name}": values for name, values in module.state_dict().items()},
-            **{f"{copy}.{name}": v for copy in copied for name, v in weights.items()},
-        }
-    )
+    sizes = module_sizes(recipe)
+    _check_enough_names(sizes, names)
+    weights, buffers = map(_signatures, shapes_of_stack(n_features, n_outputs, sizes))
+    expected = {f"module.{name}": signature for name, signature in (weights | buffers).items()}
+    for copy in copied:
+        expected |= {f"{copy}.{name}": signature for name, signature in weights.items()}
     for name in _known_names("moments", facts, weights):
         for key in MOMENTS[recipe["optimizer"]]:
-            like = torch.zeros(()) if key == "step" else weights[name]
-            expected |= signatures_of({f"optimizer.{name}.{key}": like})
+            expected[f"optimizer.{name}.{key}"] = STEP if key == "step" else weights[name]
     shape = (count("n_epochs", facts), len(_columns(facts)))
     if shape[0] and not shape[1]:
         raise ValueError(f"a history of n_epochs={shape[0]} has no columns.")
@@ -119,10 +117,28 @@ def restore(net: StackedLSTMNet, facts: Facts, tensors: Mapping[str, Tensor]) ->
     tensors : dict of str to torch.Tensor
         With the `signatures` of the facts.
     """
-    net.module_.load_state_dict(under("module.", tensors))
+    # Not load_state_dict, which looks at all names once for each layer.
+    with torch.no_grad():
+        for name, values in net.module_.state_dict().items():
+            values.copy_(tensors[f"module.{name}"])
     net.history_ = type(net.history)(_rows(facts, tensors))
-    moments = {name: under(f"optimizer.{name}.", tensors) for name in facts["moments"]}
-    net.set_moments(moments)
+    _restore_moments(net, facts["moments"], under("optimizer.", tensors))
+
+
+def _restore_moments(
+    net: StackedLSTMNet, names: Sequence[str], tensors: Mapping[str, Tensor]
+) -> None:
+    """Set what the optimizer remembers; its load_state_dict looks at all weights for each one."""
+    weights, (group,) = dict(net.module_.named_parameters()), net.optimizer_.param_groups
+    state = net.optimizer_.state
+    for name in names:
+        state[weights[name]] = {}
+    for place, values in tensors.items():
+        name, _, key = place.rpartition(".")
+        weight = weights[name]
+        # Only fused optimizers count steps on the device.
+        on_cpu = key == "step" and not group.get("fused")
+        state[weight][key] = values if on_cpu else values.to(weight.device)
 
 
 def under(prefix: str, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
@@ -216,12 +232,11 @@ def _known_names(name: str, facts: Facts, known: Mapping[str, Any]) -> list[str]
     return names
 
 
-def _module_without_weights(
-    recipe: Recipe, n_features: int, n_outputs: int, names: Names
-) -> StackedLSTM:
-    sizes = module_sizes(recipe)
+def _check_enough_names(sizes: dict[str, Any], names: Names) -> None:
+    """Refuse a stack of more layers than the names of tensors allow, before anything is made."""
+    a_layer = 8 if sizes["bidirectional"] else 4
     for prefix, n_needed in (
-        ("module.layers.", 4 * sizes["n_layers"]),
+        ("module.layers.", a_layer * sizes["n_layers"]),
         ("module.head.", 2 * len(sizes["head_units"])),
     ):
         n_there = sum(name.startswith(prefix) for name in names)
@@ -229,8 +244,7 @@ def _module_without_weights(
             raise ValueError(
                 f"n_layers and head_units need more than the {n_there} tensors there are."
             )
-    try:
-        with torch.device("meta"):
-            return StackedLSTM(n_features, n_outputs, **sizes)
-    except (TypeError, RuntimeError, OverflowError) as error:
-        raise ValueError(f"there is no such model: {str(error)[:200]}") from error
+
+
+def _signatures(shapes: Shapes) -> Signatures:
+    return {name: (DTYPES[dtype], shape) for name, (dtype, shape) in shapes.items()}

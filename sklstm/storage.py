@@ -19,8 +19,14 @@ import torch
 from safetensors import SafetensorError
 from torch import Tensor
 
-FORMAT, VERSION = "sklstm", "1"
-MOST_HEADER = 2**21
+from . import __version__
+from .formats import FORMAT_VERSION, INTRODUCED, completed
+
+FORMAT = "sklstm"
+# Bytes of text that safetensors itself, which limits them, puts before the tensors.
+MOST_HEADER = 100_000_000
+# Bytes of the text about one tensor beside its name: keys, type, and up to 20 digits a number.
+ENTRY, DIGITS = 60, 21
 DTYPES = {torch.float64: "F64", torch.float32: "F32", torch.uint8: "U8"}
 WIDTHS = {"F64": 8, "F32": 4, "U8": 1}
 MADE_UP = (ValueError, TypeError, KeyError, OverflowError, RuntimeError, SafetensorError)
@@ -29,6 +35,7 @@ Facts = dict[str, Any]
 Names = Sequence[str]
 StrPath = str | os.PathLike[str]
 Signatures = dict[str, tuple[str, tuple[int, ...]]]
+Understand = Callable[[Facts, Names], tuple[T, Signatures]]
 
 
 def signatures_of(tensors: Mapping[str, Tensor]) -> Signatures:
@@ -36,7 +43,13 @@ def signatures_of(tensors: Mapping[str, Tensor]) -> Signatures:
     return {name: (DTYPES[values.dtype], tuple(values.shape)) for name, values in tensors.items()}
 
 
-def write(path: StrPath, kind: str, facts: Facts, tensors: Mapping[str, Tensor]) -> None:
+def write(
+    path: StrPath,
+    kind: str,
+    facts: Facts,
+    tensors: Mapping[str, Tensor],
+    understand: Understand[Any] | None = None,
+) -> None:
     """Write facts and tensors as one file, which replaces another once it is whole.
 
     Parameters
@@ -53,32 +66,83 @@ def write(path: StrPath, kind: str, facts: Facts, tensors: Mapping[str, Tensor])
     tensors : dict of str to torch.Tensor
         Tensors of the types in `DTYPES`, on any device.
 
+    understand : callable, default=None
+        What `read` will be told: a file that it would refuse is not written.
+
     Raises
     ------
     OSError
         If the file cannot be written; what was there before still is.
     ValueError
-        If the facts are too many for `read`.
+        If `read` would refuse the file.
     """
-    document = _document(facts)
+    document, signatures = document_of(facts), signatures_of(tensors)
+    check_header(path, document, signatures)
+    if understand is not None:
+        _check_readable(path, document, signatures, understand)
     tensors = {name: values.detach().cpu().contiguous() for name, values in tensors.items()}
     metadata = {
         "format": FORMAT,
-        "version": VERSION,
+        "version": FORMAT_VERSION,
         "kind": kind,
         "facts": document,
         "sha256": checksum(document, tensors),
     }
     content = safetensors.torch.save(dict(tensors), metadata)
-    if int.from_bytes(content[:8], "little") > MOST_HEADER:
-        raise ValueError(f"{path!r} cannot hold {len(document)} characters of facts.")
     with replacing(path) as part:
         part.write_bytes(content)
 
 
-def read(
-    path: StrPath, kind: str, understand: Callable[[Facts, Names], tuple[T, Signatures]]
-) -> tuple[T, dict[str, Tensor]]:
+def check_header(path: StrPath, document: str, signatures: Signatures) -> None:
+    """Make sure that the text of a file is not longer than safetensors allows.
+
+    Parameters
+    ----------
+    path : str or os.PathLike
+        The file, for the error.
+
+    document : str
+        The facts.
+
+    signatures : dict of str to (str, tuple of int)
+        Of the tensors.
+
+    Raises
+    ------
+    ValueError
+        If it is longer.
+    """
+    n_names = sum(
+        len(name) + ENTRY + DIGITS * (len(shape) + 2) for name, (_, shape) in signatures.items()
+    )
+    n_facts = len(json.dumps(document))
+    if n_facts + n_names > MOST_HEADER:
+        raise ValueError(
+            f"{os.fspath(path)!r} is not written: the names of {len(signatures):,} tensors and "
+            f"{n_facts:,} bytes of parameters and column names are more text than the "
+            f"{MOST_HEADER:,} bytes that a safetensors file holds. Use fewer layers, or shorter "
+            "names."
+        )
+
+
+def _check_readable(
+    path: StrPath, document: str, signatures: Signatures, understand: Understand[Any]
+) -> None:
+    """Try on facts and signatures what `read` will do with them."""
+    found = {
+        name: {"dtype": dtype, "shape": list(shape), "data_offsets": []}
+        for name, (dtype, shape) in signatures.items()
+    }
+    try:
+        _, expected = understand(json.loads(document), list(found))
+        _check_signatures(found, expected)
+    except MADE_UP as error:
+        raise ValueError(
+            f"{os.fspath(path)!r} is not written, as it could not be read: {str(error)[:500]}"
+        ) from error
+
+
+def read(path: StrPath, kind: str, understand: Understand[T]) -> tuple[T, dict[str, Tensor]]:
     """Read facts and tensors, whoever wrote them, in time and memory that the file's size bounds.
 
     Parameters
@@ -92,7 +156,7 @@ def read(
     understand : callable
         Told the facts and the names of the tensors, it returns what it makes of the facts and
         the signatures of the tensors that go with them, or raises a ValueError. All that is known
-        of the facts is that they are a dict.
+        of the facts is that they are a dict. What files of an older format lack is in it.
 
     Returns
     -------
@@ -194,12 +258,10 @@ def _prefix(target: Path) -> str:
     return f".{target.name[:200]}."
 
 
-def _read(
-    file: IO[bytes], kind: str, understand: Callable[[Facts, Names], tuple[T, Signatures]]
-) -> tuple[T, dict[str, Tensor]]:
+def _read(file: IO[bytes], kind: str, understand: Understand[T]) -> tuple[T, dict[str, Tensor]]:
     start = file.read(8)
-    n_header = int.from_bytes(start, "little")
-    if n_header > MOST_HEADER:
+    n_header, n_left = int.from_bytes(start, "little"), os.fstat(file.fileno()).st_size - len(start)
+    if n_header > min(n_left, MOST_HEADER):
         raise ValueError("it is damaged, or no safetensors file.")
     header = file.read(n_header)
     metadata, found = _parsed(header)
@@ -208,11 +270,10 @@ def _read(
     understood, signatures = understand(facts, names)
     _check_signatures(found, signatures)
     n_bytes = sum(WIDTHS[dtype] * prod(shape) for dtype, shape in signatures.values())
-    n_left = os.fstat(file.fileno()).st_size - len(start) - n_header
-    if n_left != n_bytes:
-        raise ValueError(f"it is damaged: {n_left} bytes of tensors, not {n_bytes}.")
+    if n_left - n_header != n_bytes:
+        raise ValueError(f"it is damaged: {n_left - n_header} bytes of tensors, not {n_bytes}.")
     tensors = safetensors.torch.load(start + header + file.read(n_bytes))
-    if checksum(_document(facts), tensors) != metadata.get("sha256"):
+    if checksum(metadata["facts"], tensors) != metadata.get("sha256"):
         raise ValueError("it is damaged: what is in it does not have its checksum.")
     return understood, tensors
 
@@ -230,13 +291,18 @@ def _parsed(header: bytes) -> tuple[dict[str, Any], Facts]:
 def _facts_of(metadata: dict[str, Any], kind: str) -> Facts:
     if metadata.get("format") != FORMAT:
         raise ValueError("it was not written by sklstm.")
-    if metadata.get("version") != VERSION:
+    facts, version = _parsed_facts(metadata), metadata.get("version")
+    if not isinstance(version, str) or version not in INTRODUCED:
         raise ValueError(
-            f"it has version {_short(metadata.get('version'))} of the format, this sklstm reads "
-            f"version {VERSION!r}."
+            f"it has version {_short(version)} of the format, this sklstm reads versions up to "
+            f"{FORMAT_VERSION!r}.{of_another_version(facts)}"
         )
     if metadata.get("kind") != kind:
         raise ValueError(f"it is a {_short(metadata.get('kind'))}, not a {kind!r}.")
+    return completed(facts, version)
+
+
+def _parsed_facts(metadata: dict[str, Any]) -> Facts:
     try:
         facts = json.loads(metadata["facts"])
     except (ValueError, TypeError, KeyError, RecursionError) as error:
@@ -244,6 +310,15 @@ def _facts_of(metadata: dict[str, Any], kind: str) -> Facts:
     if not isinstance(facts, dict):
         raise ValueError("it is damaged: its facts are no mapping.")
     return facts
+
+
+def of_another_version(facts: Facts) -> str:
+    """Return a sentence, after a space, about the sklstm that wrote a file, if it is another."""
+    versions = facts.get("versions")
+    writer = versions.get("sklstm") if isinstance(versions, dict) else None
+    if not isinstance(writer, str) or writer == __version__:
+        return ""
+    return f" It was written by sklstm {writer[:40]}, this is {__version__}: upgrade it."
 
 
 def _is_entry(entry: Any) -> bool:
@@ -273,7 +348,8 @@ def _flush_folder(folder: Path) -> None:
             os.close(handle)
 
 
-def _document(facts: Facts) -> str:
+def document_of(facts: Facts) -> str:
+    """Return facts as text."""
     return json.dumps(facts, sort_keys=True)
 
 

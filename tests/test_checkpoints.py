@@ -1,4 +1,6 @@
 import errno
+import re
+import shutil
 import subprocess
 import sys
 import warnings
@@ -12,7 +14,7 @@ from sklearn.base import clone
 from sklearn.exceptions import ConvergenceWarning
 from skorch.callbacks import EpochTimer
 
-from sklstm import DepthSearchCV, StackedLSTMRegressor, checkpoints, storage
+from sklstm import DepthSearchCV, StackedLSTMRegressor, __version__, checkpoints, storage
 from sklstm.callbacks import BestEpoch
 
 X = np.random.default_rng(0).normal(size=(60, 6, 2))
@@ -210,7 +212,10 @@ def test_processes_killed_at_random_moments_end_with_the_same_bits(tmp_path):
         ({"dropout": 0.5}, r"is of a fit with dropout=0\.0, not 0\.5"),
         ({"max_epochs": 7}, "is of a fit with max_epochs=6, not 7"),
         ({"loss": "huber"}, "is of a fit with loss='squared_error', not 'huber'"),
-        ({"device": "cpu:0"}, "is of a fit with device='cpu', not 'cpu:0'"),
+        (
+            {"units": 3, "lr": 0.5},
+            r"is of a fit with lr='auto', not 0\.5; with units=4, not 3",
+        ),
         ({"random_state": 1}, "another random_state"),
         ({"random_state": None}, "another random_state"),
     ],
@@ -254,6 +259,52 @@ def test_a_checkpoint_of_other_versions_is_refused(path, monkeypatch):
         model(path).fit(X, Y)
 
 
+def test_a_checkpoint_of_0_1_0_is_refused_with_both_versions(path):
+    shutil.copy(Path(__file__).parent / "data" / "fit-0.1.0.checkpoint", path)
+    with pytest.raises(
+        ValueError,
+        match=rf"a fit with sklstm='0\.1\.0', not '{re.escape(__version__)}'.* Delete it",
+    ):
+        model(path).fit(X, Y)
+
+
+def test_a_checkpoint_of_a_later_format_names_who_wrote_it(path, monkeypatch):
+    later = {**checkpoints.versions(), "sklstm": "99.0"}
+    with monkeypatch.context() as patched:
+        patched.setattr(storage, "FORMAT_VERSION", "99")
+        patched.setattr(checkpoints, "versions", lambda: later)
+        model(path).fit(X, Y)
+    with pytest.raises(ValueError, match=r"written by sklstm 99\.0, this is .*: upgrade it"):
+        model(path).fit(X, Y)
+
+
+@pytest.mark.parametrize("device", ["cpu:0", torch.device("cpu"), torch.device("cpu", 0)])
+def test_a_fit_goes_on_whichever_way_its_device_is_written(device, path, killed_after):
+    undisturbed = model().fit(X, Y)
+    killed_after(3)
+    with pytest.raises(Killed):
+        model(path, device=device).fit(X, Y)
+    killed_after(-1)
+    assert_same_bits(model(path).fit(X, Y), undisturbed)
+    assert_same_bits(model(path, device=device).fit(X, Y), undisturbed)
+
+
+@pytest.mark.parametrize(
+    "odd",
+    [
+        {"linear_steps": True},
+        {"max_epochs": True, "n_iter_no_change": True},
+        {"callbacks": ()},
+        {"units": range(4, 6), "dropout": np.array([0.1, 0.2]), "head_units": np.array([3])},
+        {"lr": np.array([0.01])[0], "tol": np.float16(0.001), "clip_norm": 1},
+        {"early_stopping": np.True_, "validation_fraction": np.longdouble(0.2)},
+    ],
+)
+def test_a_fit_with_any_form_of_a_parameter_goes_on(odd, path):
+    first = model(path, **odd).fit(X, Y)
+    assert_same_bits(model(path, **odd).fit(X, Y), first)
+
+
 def test_a_checkpoint_that_went_on_from_other_weights_is_refused(path):
     first, other = model().fit(X, Y), model().fit(X, -Y)
     first.set_params(warm_start=True, checkpoint=path).fit(X, Y)
@@ -286,6 +337,33 @@ def test_a_saved_model_is_no_checkpoint(path):
     save(model().fit(X, Y), path)
     with pytest.raises(ValueError, match="it is a 'model', not a 'checkpoint'"):
         model(path).fit(X, Y)
+
+
+# Deep stacks
+
+
+def test_a_checkpoint_holds_hundreds_of_layers_in_both_directions(path):
+    deep = {"n_layers": 400, "units": 1, "bidirectional": True, "max_epochs": 1}
+    first = model(path, **deep).fit(X[:4, :1], Y[:4])
+    header = int.from_bytes(path.read_bytes()[:8], "little")
+    assert header > 2**20
+    assert_same_bits(model(path, **deep).fit(X[:4, :1], Y[:4]), first)
+
+
+def test_a_stack_of_more_layers_than_a_checkpoint_holds_is_refused_before_training(
+    path, monkeypatch
+):
+    monkeypatch.setattr(storage, "MOST_HEADER", 20_000)
+    model(path).fit(X, Y)
+    n_bytes = int.from_bytes(path.read_bytes()[:8], "little")
+    path.unlink()
+    monkeypatch.setattr(storage, "MOST_HEADER", n_bytes)
+    monkeypatch.setattr(BestEpoch, "on_epoch_begin", None)
+    estimator = model(path, n_layers=4)
+    with pytest.raises(ValueError, match=r"fit\.ckpt' is not written: .*Use fewer layers"):
+        estimator.fit(X, Y)
+    assert not path.exists()
+    assert not hasattr(estimator, "net_")
 
 
 # What no checkpoint holds

@@ -4,6 +4,8 @@ import os
 import re
 from functools import partial
 from numbers import Integral
+from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import numpy as np
 import pytest
@@ -13,7 +15,7 @@ from hypothesis import strategies as st
 from sklearn.base import clone
 from skorch.callbacks import EpochTimer
 
-from sklstm import StackedLSTMRegressor
+from sklstm import StackedLSTMRegressor, load, save
 
 # More examples are drawn at random: SKLSTM_FUZZ_EXAMPLES=5000 pytest --hypothesis-seed=7 ...
 N_EXAMPLES = int(os.environ.get("SKLSTM_FUZZ_EXAMPLES", "0"))
@@ -138,7 +140,8 @@ VALUES = {
     "warm_start": BOOLEANS,
     "precision": words("float32", "float64"),
     "device": one_of(
-        ("cpu", "auto", "cpu:0"), ("", "gpu", "meta", "cpu:x", "cuda:99", None, 0, ["cpu"])
+        ("cpu", "auto", "cpu:0", torch.device("cpu")),
+        ("", "gpu", "hpu", "meta", "cpu:x", "cuda:99", torch.device("meta"), None, 0, ["cpu"]),
     ),
     "checkpoint": (st.none(), st.sampled_from([3, 1.5, True, [], NAN, 1j])),
     "callbacks": (
@@ -278,6 +281,22 @@ def test_a_warm_start_with_any_parameters_goes_on_or_changes_nothing(
     else:
         assert refused <= {"warm_start"}
         assert model.n_iter_ >= SMALL["max_epochs"]
+
+
+@fuzz
+def test_any_model_that_is_saved_is_loaded(case, two_dimensional, n_outputs):
+    parameters, _ = case
+    X, y = data_for(parameters, two_dimensional, n_outputs)
+    model, error = outcome(lambda: StackedLSTMRegressor(**{**SMALL, **parameters}).fit(X, y))
+    if error:
+        return
+    with TemporaryDirectory() as folder:
+        path = Path(folder, "model")
+        _, error = outcome(lambda: save(model, path))
+        if error:
+            assert re.match(r"(callbacks|optimizer|random_state)=.* cannot be saved", error)
+        else:
+            np.testing.assert_array_equal(load(path).predict(X), model.predict(X))
 
 
 def test_every_parameter_is_in_the_fuzz():

@@ -1,22 +1,40 @@
+import copy
 import errno
 import json
 import os
 import pickle
 import random
+import re
 import struct
 import subprocess
 import sys
+from collections import deque
+from enum import Enum
+from pathlib import Path
+from unittest.mock import Mock
 
+import joblib
 import numpy as np
 import pandas as pd
 import pytest
 import torch
+from sklearn.base import clone
 from sklearn.exceptions import NotFittedError
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 from skorch.callbacks import EpochTimer
 
-from sklstm import StackedLSTMRegressor, load, net, save, storage
+from sklstm import (
+    StackedLSTM,
+    StackedLSTMRegressor,
+    __version__,
+    formats,
+    load,
+    net,
+    persistence,
+    save,
+    storage,
+)
 
 rng = np.random.default_rng(0)
 X = rng.normal(size=(40, 6, 2))
@@ -184,6 +202,235 @@ def test_loading_leaves_torchs_generator_alone(tmp_path):
     before = torch.get_rng_state()
     saved_and_loaded(model, tmp_path)
     assert torch.equal(torch.get_rng_state(), before)
+
+
+# Forms of parameters
+
+
+class Loss(str, Enum):
+    HUBER = "huber"
+
+
+ODD = [
+    {"callbacks": ()},
+    {"callbacks": []},
+    {"n_layers": True, "units": True, "batch_size": True},
+    {"linear_steps": True},
+    {"linear_steps": np.uint8(2), "max_epochs": np.int8(1), "n_iter_no_change": True},
+    {"max_epochs": False, "random_state": np.int64(3)},
+    {"units": range(3, 5), "dropout": (0, np.float32(0.5))},
+    {"units": np.array([3, 4], dtype=object), "head_units": range(1, 3)},
+    {"units": deque([3, 4]), "head_units": deque()},
+    {"units": pd.Series([3, 4]), "dropout": pd.Series([0.1, 0.2]), "head_units": np.array([2])},
+    {"units": (np.int64(3), 4), "head_units": [np.uint8(2)], "dropout": False},
+    {"bidirectional": np.True_, "early_stopping": np.bool_(True), "standardize": np.False_},
+    {"lr": np.float32(0.01), "weight_decay": np.longdouble(0.1), "tol": np.float16(0.001)},
+    {"lr": True, "weight_decay": True, "clip_norm": True, "tol": True, "max_epochs": 0},
+    {"lr": np.array([0.01])[0], "validation_fraction": np.float64(0.25), "early_stopping": True},
+    {"loss": Loss.HUBER, "pooling": np.str_("mean"), "skip": np.array(["residual"])[0]},
+    {"loss": "quantile", "quantile": torch.tensor([0.25, 0.5])},
+    {"loss": "quantile", "quantile": np.array([0.1, 0.9], dtype=np.float32)},
+    {"loss": "quantile", "quantile": (0.5,)},
+    {"quantile": np.array([0.1, 0.9])},
+    {"n_iter_no_change": 10**400, "verbose": np.int64(0), "tol": 1e300},
+    {"warm_start": np.True_, "n_timesteps": np.int16(7)},
+    {"device": torch.device("cpu")},
+    {"device": torch.device("cpu", 0), "precision": "float64"},
+    {"device": "cpu:0"},
+    {"device": "auto"},
+]
+
+
+@pytest.mark.parametrize("odd", ODD, ids=str)
+def test_what_fit_accepts_and_save_writes_is_loaded(odd, tmp_path):
+    small = {"units": 3, "max_epochs": 1, "random_state": 0}
+    model = StackedLSTMRegressor(**{**small, **odd}).fit(X, Y)
+    loaded = saved_and_loaded(model, tmp_path)
+    assert same(loaded.predict(X), model.predict(X))
+    for parameter, value in model.get_params().items():
+        value = str(value) if isinstance(value, torch.device) else value
+        found = loaded.get_params()[parameter]
+        assert np.array_equal(found, np.asarray(value)) or found == value
+    assert same(saved_and_loaded(loaded, tmp_path).predict(X), model.predict(X))
+
+
+@pytest.mark.parametrize("name", ["lr", "seed", "units", "loss"])
+def test_a_file_that_could_not_be_read_is_not_written(name, tmp_path):
+    model, _, _ = fitted()
+    model._recipe = {**model._recipe, name: None}
+    with pytest.raises(ValueError, match="model' is not written, as it could not be read: "):
+        save(model, tmp_path / "model")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_the_names_of_any_columns_are_saved(tmp_path):
+    names = [f"{i}: " + 'a long name, with signs: " \\ \n \0 é 名 \ud800' * 40 for i in range(1000)]
+    table = pd.DataFrame(np.random.default_rng(0).normal(size=(10, 1000)), columns=names)
+    model = StackedLSTMRegressor(1, 1, n_timesteps=1, max_epochs=1, linear_steps=None)
+    model.fit(table, Y[:10])
+    loaded = saved_and_loaded(model, tmp_path)
+    header = (tmp_path / "model.safetensors").read_bytes()[:8]
+    assert int.from_bytes(header, "little") > 2**21
+    assert list(loaded.feature_names_in_) == names
+    assert same(loaded.predict(table), model.predict(table))
+
+
+def test_names_that_no_safetensors_file_holds_are_refused_and_nothing_is_written(
+    tmp_path, monkeypatch
+):
+    monkeypatch.setattr(storage, "MOST_HEADER", 12_000)
+    save(fitted()[0], tmp_path / "short")
+    with pytest.raises(ValueError, match=r"model' is not written: .* Use fewer layers, or shorter"):
+        save(fitted("deep")[0], tmp_path / "model")
+    assert [path.name for path in tmp_path.iterdir()] == ["short"]
+
+
+# Devices
+
+
+@pytest.mark.parametrize("device", ["cpu:0", "cpu:3", torch.device("cpu"), torch.device("cpu", 0)])
+def test_a_model_of_any_name_of_the_cpu_is_copied_by_all_ways(device, tmp_path):
+    expected = fitted()[0].predict(X)
+    model = clone(fitted()[0].set_params(device=device)).fit(X, Y)
+    joblib.dump(model, tmp_path / "joblib")
+    copies = [
+        pickle.loads(pickle.dumps(model)),
+        copy.deepcopy(model),
+        joblib.load(tmp_path / "joblib"),
+        saved_and_loaded(model, tmp_path),
+        load(tmp_path / "model.safetensors", device=device),
+    ]
+    for copied in copies:
+        assert same(copied.predict(X), expected)
+        assert same(copied.partial_fit(X, Y).predict(X), fitted()[0].partial_fit(X, Y).predict(X))
+    assert copies[-1].device == device
+
+
+@pytest.mark.parametrize("device", ["hpu", "meta", "xla", "cuda:99", "../x", ""])
+def test_a_device_that_cannot_be_used_is_refused_by_name(device, tmp_path):
+    named = rf"device={device!r} cannot be used here: \w"
+    model, _, _ = fitted()
+    with pytest.raises(ValueError, match=named):
+        clone(model).set_params(device=device).fit(X, Y)
+    save(model, tmp_path / "model")
+    with pytest.raises(ValueError, match=rf"model' cannot be read: {named}"):
+        load(tmp_path / "model", device=device)
+    assert same(
+        saved_and_loaded(model.set_params(device=device), tmp_path).predict(X), model.predict(X)
+    )
+
+
+def test_a_device_that_fails_without_a_word_is_refused(monkeypatch):
+    monkeypatch.setattr(net.torch, "zeros", Mock(side_effect=AssertionError))
+    with pytest.raises(ValueError, match="device='cuda' cannot be used here: AssertionError"):
+        net.resolve_device("cuda")
+
+
+def test_a_device_to_load_to_has_to_be_a_device(tmp_path):
+    save(fitted()[0], tmp_path / "model")
+    with pytest.raises(ValueError, match="'device' parameter"):
+        load(tmp_path / "model", device=0)
+
+
+# Files of earlier versions
+
+
+DATA = Path(__file__).parent / "data"
+
+
+def stored(name):
+    content = np.load(DATA / f"{name}.npz")
+    return content["X"], content["y"], load(DATA / f"{name}.safetensors")
+
+
+def with_names(inputs, model):
+    names = getattr(model, "feature_names_in_", None)
+    return inputs if names is None else pd.DataFrame(inputs, columns=names)
+
+
+STORED = sorted(path.stem for path in DATA.glob("model-*.safetensors"))
+
+
+@pytest.mark.parametrize("name", STORED)
+def test_a_stored_model_predicts_what_it_did_when_it_was_saved(name):
+    inputs, outputs, model = stored(name)
+    # Processors round differently: float32 has seven digits.
+    np.testing.assert_allclose(model.predict(with_names(inputs, model)), outputs, 1e-6, 1e-6)
+
+
+@pytest.mark.parametrize("name", STORED)
+def test_a_stored_model_is_saved_again_and_trains_on(name, tmp_path):
+    inputs, outputs, model = stored(name)
+    inputs, targets = with_names(inputs, model), outputs.reshape(len(outputs), -1)[:, 0]
+    again = saved_and_loaded(model, tmp_path)
+    assert same(again.predict(inputs), model.predict(inputs))
+    for estimator in (model, again):
+        estimator.partial_fit(inputs, targets)
+    assert same(again.predict(inputs), model.predict(inputs))
+
+
+def test_each_name_that_came_after_0_1_0_has_what_it_meant_then():
+    facts = storage._parsed_facts(metadata_of(DATA / "model-0.1.0-defaults.safetensors"))
+    introduced = formats.completed({"parameters": {}, "recipe": {}}, "1")
+    now = StackedLSTMRegressor(max_epochs=0).fit(X, Y)
+    assert set(now.get_params()) - {"checkpoint"} == {
+        *facts["parameters"],
+        *introduced["parameters"],
+    }
+    assert set(now._recipe) == {*facts["recipe"], *introduced["recipe"]}
+
+
+def metadata_of(path):
+    content = path.read_bytes()
+    return json.loads(content[8 : 8 + int.from_bytes(content[:8], "little")])["__metadata__"]
+
+
+def older(tmp_path, monkeypatch, *names, version="1"):
+    """Save a model without some parameters, as a version did that did not have them."""
+
+    def forget(facts):
+        for section in ("parameters", "recipe"):
+            for name in names:
+                del facts[section][name]
+
+    with monkeypatch.context() as patched:
+        patched.setattr(storage, "FORMAT_VERSION", version)
+        return tampered(tmp_path, forget)
+
+
+def test_an_older_file_means_by_a_newer_parameter_what_its_version_did(tmp_path, monkeypatch):
+    then = {"parameters": {"tol": 0.5}, "recipe": {"tol": 0.25}}
+    monkeypatch.setattr(formats, "INTRODUCED", {"1": {}, "2": then})
+    loaded = load(older(tmp_path, monkeypatch, "tol"))
+    assert (loaded.tol, loaded._recipe["tol"]) == (0.5, 0.25)
+    assert same(loaded.predict(X), fitted()[0].predict(X))
+
+
+def test_a_file_means_what_the_next_version_after_it_says(tmp_path, monkeypatch):
+    then = [{"parameters": {"tol": tol}, "recipe": {"tol": tol}} for tol in (0.1, 0.2, 0.3)]
+    monkeypatch.setattr(formats, "INTRODUCED", dict(zip("123", then, strict=True)))
+    assert load(older(tmp_path, monkeypatch, "tol", version="1")).tol == 0.2
+    with monkeypatch.context() as patched:
+        patched.setattr(storage, "FORMAT_VERSION", "2")
+        path = tampered(tmp_path)
+    assert load(path).tol == 1e-4
+
+
+@pytest.mark.parametrize("version", ["1", formats.FORMAT_VERSION])
+def test_a_file_without_a_parameter_that_its_version_had_is_refused(version, tmp_path, monkeypatch):
+    with pytest.raises(ValueError, match="'tol'"):
+        load(older(tmp_path, monkeypatch, "tol", version=version))
+    with pytest.raises(ValueError, match="it lacks the parameter 'tol'"):
+        load(tampered(tmp_path, lambda facts: facts["parameters"].pop("tol")))
+
+
+def test_a_parameter_of_a_later_version_is_refused_with_that_version(tmp_path):
+    def change(facts):
+        facts["parameters"]["n_heads"] = facts["recipe"]["n_heads"] = 2
+        facts["versions"]["sklstm"] = "0.9.0"
+
+    with pytest.raises(ValueError, match=r"'n_heads'\. It was written by sklstm 0\.9\.0, this is"):
+        load(tampered(tmp_path, change))
 
 
 # What cannot be saved
@@ -357,6 +604,21 @@ def test_other_files_are_refused(content, tmp_path):
         load(path)
 
 
+def with_version(version):
+    """Return a `safetensors.torch.save` that says another version, of any type."""
+    write = storage.safetensors.torch.save
+
+    def save(tensors, metadata):
+        content = write(tensors, metadata)
+        n_header = int.from_bytes(content[:8], "little")
+        header = json.loads(content[8 : 8 + n_header])
+        header["__metadata__"]["version"] = version
+        text = json.dumps(header).encode()
+        return len(text).to_bytes(8, "little") + text + content[8 + n_header :]
+
+    return save
+
+
 def test_files_of_other_use_or_version_are_refused(tmp_path, monkeypatch):
     model, _, _ = fitted()
     path = tmp_path / "file"
@@ -364,10 +626,21 @@ def test_files_of_other_use_or_version_are_refused(tmp_path, monkeypatch):
     with pytest.raises(ValueError, match="it is a 'checkpoint', not a 'model'"):
         load(path)
     with monkeypatch.context() as patched:
-        patched.setattr(storage, "VERSION", "2")
+        patched.setattr(storage, "FORMAT_VERSION", "99")
+        patched.setattr(persistence, "versions", lambda: {"sklstm": "9.0"})
         save(model, path)
-    with pytest.raises(ValueError, match="it has version '2' of the format, this sklstm reads"):
+    with pytest.raises(
+        ValueError,
+        match=r"it has version '99' of the format, this sklstm reads versions up to '\d+'\. "
+        rf"It was written by sklstm 9\.0, this is {re.escape(__version__)}: upgrade it",
+    ):
         load(path)
+    for version in (None, 2, ["2"], {}, "", "0"):
+        with monkeypatch.context() as patched:
+            patched.setattr(storage.safetensors.torch, "save", with_version(version))
+            save(model, path)
+        with pytest.raises(ValueError, match=r"it has version .* of the format"):
+            load(path)
 
 
 # Damage
@@ -464,6 +737,8 @@ def setting(*keys, to):
         (("recipe", "units"), 2**70, "there is no such model"),
         (("recipe", "units"), "many", "'units' parameter"),
         (("recipe", "units"), [4, "x"], "units"),
+        (("recipe", "units"), [4, 10**4000], "there is no such model"),
+        (("recipe", "device"), "hpu", "device='hpu' cannot be used here"),
         (("recipe", "units"), {"code": "x"}, "is no parameter"),
         (("recipe", "n_layers"), 10**12, "n_layers and head_units need more than the"),
         (("recipe", "n_layers"), -1, "'n_layers' parameter"),
@@ -556,6 +831,38 @@ def test_names_without_tensors_are_not_counted(tmp_path):
     text = json.dumps(header).encode()
     path.write_bytes(len(text).to_bytes(8, "little") + text + content[8 + n_header :])
     with pytest.raises(ValueError, match="n_layers and head_units need more"):
+        load(path)
+
+
+NO_ENTRY = {"dtype": 0, "shape": 0, "data_offsets": 0}
+OTHER_SIZE = {"dtype": "F32", "shape": [4], "data_offsets": [0, 16]}
+
+
+@pytest.mark.parametrize("entry", [NO_ENTRY, OTHER_SIZE])
+@pytest.mark.parametrize("n_names", [4, 8])
+def test_thousands_of_layers_that_are_not_there_are_refused_before_any_is_made(
+    entry, n_names, tmp_path, monkeypatch
+):
+    def change(facts):
+        facts["recipe"] |= {"n_layers": 1000, "units": [1, 2] * 500, "bidirectional": True}
+        facts["state"]["moments"] = []
+
+    path = tampered(tmp_path, change)
+    content = path.read_bytes()
+    n_header = int.from_bytes(content[:8], "little")
+    header = json.loads(content[8 : 8 + n_header])
+    header |= {f"module.layers.{i}.": entry for i in range(n_names * 1000)}
+    text = json.dumps(header).encode()
+    path.write_bytes(len(text).to_bytes(8, "little") + text + content[8 + n_header :])
+    monkeypatch.setattr(StackedLSTM, "__init__", lambda *args, **kwargs: pytest.fail("made"))
+    with pytest.raises(ValueError, match=r"need more than|parameters need|it lacks"):
+        load(path)
+
+
+def test_a_file_that_is_shorter_than_it_says_is_refused_before_it_is_read(tmp_path):
+    path = tmp_path / "model.safetensors"
+    path.write_bytes((10**8).to_bytes(8, "little") + b'{"x":')
+    with pytest.raises(ValueError, match="it is damaged, or no safetensors file"):
         load(path)
 
 
