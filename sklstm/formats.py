@@ -15,7 +15,7 @@ INTRODUCED: dict[str, dict[str, Any]] = {
     "1": {},
     "2": {
         "parameters": {},
-        "recipe": {},
+        "recipe": {"scaled_steps": 0},
         "form": {},
     },
 }

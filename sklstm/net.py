@@ -6,7 +6,7 @@ import copy
 import math
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager, nullcontext
+from contextlib import contextmanager, nullcontext
 from itertools import chain
 from typing import Any
 
@@ -22,7 +22,7 @@ from .callbacks import Average, BestEpoch, DivergedError, StopTraining, copies
 from .heap import heap_kept
 from .randomness import FitGenerators
 from .sequences import Sequences, ranges
-from .threads import Workers, one_torch_thread
+from .threads import Workers, own_torch
 
 
 class PinballLoss(nn.Module):
@@ -138,7 +138,7 @@ class StackedLSTMNet(NeuralNetRegressor):
         self.seed = seed
 
     def initialize(self) -> StackedLSTMNet:
-        with own_modes(self.device):
+        with own_torch():
             super().initialize()
         return self
 
@@ -373,8 +373,7 @@ class StackedLSTMNet(NeuralNetRegressor):
                 return self._answer(inputs_of(X, block)).cpu().numpy()
 
         with (
-            own_modes(self.device),
-            one_torch_thread() as n_threads,
+            own_torch() as n_threads,
             Workers(min(n_threads, n_blocks) if self._on_cpu else 1) as workers,
         ):
             answers = workers.map(predict_block, blocks_in_order(X, n_rows))
@@ -449,8 +448,7 @@ class StackedLSTMNet(NeuralNetRegressor):
         """Train with threads and generators that are there until the end of the block."""
         self._generators = FitGenerators(self.seed, self.device)
         with (
-            own_modes(self.device),
-            one_torch_thread() as n_threads,
+            own_torch() as n_threads,
             Workers(n_threads) as self._workers,
             heap_kept(),
         ):
@@ -533,17 +531,3 @@ def _filled(values: Tensor, n_missing: int) -> Tensor:
 
 def _warn(message: str) -> None:
     warnings.warn(message, ConvergenceWarning, stacklevel=2)
-
-
-@contextmanager
-def own_modes(device: str) -> Iterator[None]:
-    """Compute with gradients as if nobody had switched torch to another mode around the call."""
-    with ExitStack() as modes:
-        modes.enter_context(torch.inference_mode(False))
-        modes.enter_context(torch.enable_grad())
-        for kind in {"cpu", torch.device(device).type}:
-            if torch.is_autocast_enabled(kind):
-                modes.enter_context(torch.autocast(kind, enabled=False))
-        if torch.get_default_device().type != "cpu":
-            modes.enter_context(torch.device("cpu"))
-        yield

@@ -32,7 +32,7 @@ MOST_REPEATS = 4
 DECOUPLED_DECAY = 0.08
 NUMBERS = {"max_epochs": int, "lr": float, "weight_decay": float}
 NOT_IN_A_RECIPE = ("n_timesteps", "warm_start", "checkpoint", "callbacks", "random_state")
-DECIDED = ("linear_steps", "lr", "batch_size", "max_epochs", "weight_decay")
+DECIDED = ("linear_steps", "scaled_steps", "lr", "batch_size", "max_epochs", "weight_decay")
 
 
 def recipe_of_fit(

@@ -28,7 +28,7 @@ from .net import LOSSES, OPTIMIZERS
 from .recipes import recipe_of_epoch, recipe_of_fit
 from .sequences import Sequences, as_sequences
 from .targets import as_targets, drop_unused, mean_score
-from .threads import one_torch_thread
+from .threads import own_torch
 
 
 class StackedLSTMRegressor(RegressorMixin, BaseEstimator):
@@ -401,7 +401,7 @@ class StackedLSTMRegressor(RegressorMixin, BaseEstimator):
             If `checkpoint` cannot be written. Once training has begun that is a warning.
         """
         start = getattr(self, "net_", None) if self.warm_start else None
-        with _unchanged_on_error(self), one_torch_thread():
+        with _unchanged_on_error(self), own_torch():
             data = self._check_fit_input(X, y, sample_weight, reset=start is None)
             seed = self._draw_seed() if start is None else start.seed
             checkpoint = open_checkpoint(self, data, start, seed)
@@ -445,7 +445,7 @@ class StackedLSTMRegressor(RegressorMixin, BaseEstimator):
             As in `fit`.
         """
         start = getattr(self, "net_", None)
-        with _unchanged_on_error(self), one_torch_thread():
+        with _unchanged_on_error(self), own_torch():
             data = self._check_fit_input(X, y, sample_weight, reset=start is None)
             seed = self._draw_seed() if start is None else start.seed
             recipe = recipe_of_epoch(self, data, start, seed)

@@ -106,9 +106,11 @@ def _buffers(
         yield "linear.bias", sizes["dtype"], (n_outputs,)
         yield "linear.residual_scale", sizes["dtype"], (n_outputs,)
     if sizes["standardize"]:
-        for scaler, width in (("input_scaler", n_features), ("output_scaler", n_outputs)):
+        steps = _counts("scaled_steps", [sizes["scaled_steps"]] if sizes["scaled_steps"] else [])
+        scaled = {"input_scaler": (*steps, n_features), "output_scaler": (n_outputs,)}
+        for scaler, shape in scaled.items():
             for statistic in ("mean", "scale"):
-                yield f"{scaler}.{statistic}", torch.float64, (width,)
+                yield f"{scaler}.{statistic}", torch.float64, shape
 
 
 def _counts(name: str, values: list[Any]) -> list[int]:

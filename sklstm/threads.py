@@ -12,7 +12,7 @@ import threading
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from functools import cache
 from typing import Any, TypeVar
 
@@ -27,11 +27,12 @@ _inside = threading.local()
 
 
 @contextmanager
-def one_torch_thread() -> Iterator[int]:
-    """Have torch compute each operation of this thread alone; blocks may be nested.
+def own_torch() -> Iterator[int]:
+    """Compute as if torch were this thread's own: one thread an operation, and no mode of others.
 
-    Operations that torch splits over threads also hang in a forked process, whose parent had such
-    threads.
+    Operations that torch splits over threads also hang in a forked process whose parent had such
+    threads. Modes that somebody entered around the call (autocast, inference, another default
+    device) would reach into the block. Blocks may be nested.
 
     Yields
     ------
@@ -45,10 +46,24 @@ def one_torch_thread() -> Iterator[int]:
     _inside.n_threads = torch.get_num_threads()
     torch.set_num_threads(1)
     try:
-        yield _inside.n_threads
+        with _own_modes():
+            yield _inside.n_threads
     finally:
         torch.set_num_threads(_inside.n_threads)
         _inside.n_threads = None
+
+
+@contextmanager
+def _own_modes() -> Iterator[None]:
+    with ExitStack() as modes:
+        modes.enter_context(torch.inference_mode(False))
+        modes.enter_context(torch.enable_grad())
+        for kind in ("cpu", "cuda"):
+            if torch.is_autocast_enabled(kind):
+                modes.enter_context(torch.autocast(kind, enabled=False))
+        if torch.get_default_device().type != "cpu":
+            modes.enter_context(torch.device("cpu"))
+        yield
 
 
 class Workers:

@@ -86,6 +86,7 @@ def assert_same_bits(a, b):
     assert a.best_epoch_ == b.best_epoch_
 
 
+@pytest.mark.bits
 @pytest.mark.parametrize("name", FITS)
 def test_a_fit_killed_after_any_epoch_ends_with_the_same_bits(name, path, killed_after):
     undisturbed = model(**FITS[name]).fit(X, Y)
@@ -103,6 +104,7 @@ def test_a_checkpoint_changes_no_bit(path):
     assert_same_bits(model(path).fit(X, Y), model().fit(X, Y))
 
 
+@pytest.mark.bits
 def test_a_killed_fit_that_grows_ends_with_the_same_bits(tmp_path, killed_after):
     def grown(small, large):
         fitted = model(small, dropout=0.2).fit(X, Y)

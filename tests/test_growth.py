@@ -93,6 +93,7 @@ def test_a_grown_stack_is_copied_and_cloned_like_any(sequences):
     assert np.array_equal(clone(model).fit(X, y).predict(X), small(n_layers=3).fit(X, y).predict(X))
 
 
+@pytest.mark.bits
 def test_growing_gives_the_same_bits_each_time(sequences):
     X, y = sequences
     first, second = (

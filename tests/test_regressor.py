@@ -370,6 +370,7 @@ def test_an_interrupted_fit_tells_of_the_interrupt_alone(many):
 # reproducibility
 
 
+@pytest.mark.bits
 @pytest.mark.parametrize("params", [{}, {"dropout": 0.3}, {"bidirectional": True}])
 def test_equal_seeds_give_equal_bits_and_others_do_not(params, sequences):
     X, y = sequences
@@ -434,6 +435,7 @@ def test_predictions_do_not_depend_on_the_batch(params, n_outputs):
         assert np.array_equal(model.predict(X[rows]), whole[rows])
 
 
+@pytest.mark.bits
 @pytest.mark.parametrize(
     "params",
     [
@@ -461,16 +463,28 @@ def test_predictions_do_not_depend_on_padding_or_batch(params, bidirectional):
         assert np.array_equal(pair[0], whole[i])
 
 
-@pytest.mark.parametrize("units", [8, 40])
-def test_bits_do_not_depend_on_the_number_of_threads(sequences, units):
+@pytest.mark.bits
+@pytest.mark.parametrize(
+    "params",
+    [
+        {"units": 8},
+        {"units": 40},
+        {"units": 40, "batch_size": 50, "precision": "float64"},
+        {"units": (16, 33), "bidirectional": True, "head_units": (20,), "early_stopping": True},
+        {"units": 33, "return_sequences": True, "batch_size": 60},
+    ],
+)
+def test_bits_do_not_depend_on_the_number_of_threads(sequences, params):
     X, y = sequences
+    y = X[:, :, 0] if "return_sequences" in params else y
     before = torch.get_num_threads()
     predictions = []
-    for n_threads in (1, 2):
+    for n_threads in (1, 2, 3):
         torch.set_num_threads(n_threads)
-        predictions.append(small(units=units, dropout=0.2).fit(X, y).predict(X))
+        predictions.append(small(dropout=0.2, **params).fit(X, y).predict(X))
     torch.set_num_threads(before)
-    assert np.array_equal(*predictions)
+    assert np.array_equal(predictions[0], predictions[1])
+    assert np.array_equal(predictions[0], predictions[2])
 
 
 # going on
@@ -628,6 +642,7 @@ def test_another_n_timesteps_after_fit_is_refused(sequences):
 # copies
 
 
+@pytest.mark.bits
 @pytest.mark.parametrize(
     "through",
     [
@@ -902,6 +917,7 @@ def test_bad_weights_are_refused(weight, message, sequences):
 # sequences of unequal length
 
 
+@pytest.mark.bits
 def test_a_list_of_equal_lengths_fits_to_the_bits_of_the_array(sequences):
     X, y = sequences
     assert np.array_equal(small().fit(list(X), y).predict(X), small().fit(X, y).predict(X))

@@ -12,6 +12,8 @@ from skorch.callbacks import Callback
 
 from sklstm import StackedLSTMRegressor
 
+pytestmark = pytest.mark.bits
+
 IN_ANOTHER_PROCESS = """
 import numpy as np
 from sklstm import StackedLSTMRegressor
@@ -64,6 +66,22 @@ def test_other_fits_before_do_not_bear_on_a_fit(sequences):
     used = small(n_layers=3, random_state=7).fit(X[:30], y[:30])
     used.set_params(n_layers=2, random_state=0)
     assert np.array_equal(used.fit(X, y).predict(X), first)
+
+
+def test_torchs_generators_are_left_alone(sequences):
+    torch.manual_seed(0)
+    before = torch.get_rng_state()
+    small(dropout=0.2).fit(*sequences).predict(sequences[0])
+    assert torch.equal(torch.get_rng_state(), before)
+
+
+@pytest.mark.parametrize("mode", [torch.autocast("cpu", torch.bfloat16), torch.device("meta")])
+def test_modes_of_torch_around_the_call_change_no_bit(mode, sequences):
+    X, y = sequences
+    expected = small(dropout=0.2).fit(X, y).predict(X)
+    with mode:
+        predicted = small(dropout=0.2).fit(X, y).predict(X)
+    assert np.array_equal(predicted, expected)
 
 
 @pytest.mark.parametrize("params", [{"verbose": 1}, {"verbose": 2}, {"callbacks": [OnlyLooks()]}])

@@ -316,6 +316,7 @@ def test_it_keeps_the_names_of_columns():
     assert not hasattr(search.fit(table, y), "feature_names_in_")
 
 
+@pytest.mark.bits
 def test_jobs_change_no_bit(sequences):
     X, y = sequences
     one, two = (DepthSearchCV(small(), (1, 2), cv=2, n_jobs=n).fit(X, y) for n in (None, 2))

@@ -272,6 +272,7 @@ def padded(arrays, before=0):
     return rows
 
 
+@pytest.mark.bits
 @pytest.mark.parametrize(
     "form",
     [

@@ -61,6 +61,7 @@ def test_an_array_of_targets_is_answered_with_a_list_where_lengths_differ():
     assert [row.shape for row in prediction] == [(span,) for span in SPANS]
 
 
+@pytest.mark.bits
 @pytest.mark.parametrize("before", [False, True])
 @pytest.mark.parametrize("y", [STEPS, PAIRS], ids=["one output", "two outputs"])
 def test_padded_arrays_equal_lists_to_the_bit(y, before):

@@ -1,13 +1,17 @@
+import multiprocessing
 import sys
+import threading
 from concurrent.futures import ThreadPoolExecutor
 from threading import Barrier
 
 import numpy as np
 import pytest
+import torch
 
 from sklstm import StackedLSTMRegressor
 
 N_THREADS, N_CALLS = 16, 1000
+N_CHILDREN = 12
 
 
 @pytest.fixture
@@ -49,6 +53,7 @@ def test_threads_that_predict_at_once_get_the_bits_that_one_gets(sequences):
     assert all(at_once(work))
 
 
+@pytest.mark.bits
 @pytest.mark.usefixtures("impatient_threads")
 def test_threads_may_predict_other_shapes_at_once(sequences):
     X, _ = sequences
@@ -80,3 +85,73 @@ def test_threads_may_predict_while_another_estimator_is_fitted(sequences):
         return all(np.array_equal(model.predict(X), expected) for _ in range(100))
 
     assert all(at_once(work, n_threads=4))
+
+
+@pytest.mark.bits
+@pytest.mark.usefixtures("impatient_threads")
+@pytest.mark.parametrize("units", [8, 40])
+def test_threads_may_fit_at_once_and_get_the_bits_that_each_gets_alone(sequences, units):
+    X, y = sequences
+    params = {"max_epochs": 3, "dropout": 0.2, "units": units}
+
+    def work(seed):
+        model = StackedLSTMRegressor(random_state=seed, **params).fit(X, y)
+        return model.predict(X)
+
+    alone = [work(seed) for seed in range(4)]
+    assert all(map(np.array_equal, at_once(work, n_threads=4), alone))
+
+
+@pytest.mark.bits
+@pytest.mark.usefixtures("impatient_threads")
+def test_draws_of_other_threads_do_not_bear_on_a_fit_nor_it_on_them(sequences):
+    X, y = sequences
+    expected = fitted(X, y, dropout=0.2).predict(X)
+    torch.manual_seed(0)
+    expected_draws = torch.rand(200)
+
+    def work(number):
+        if number == 0:
+            return np.array_equal(fitted(X, y, dropout=0.2).predict(X), expected)
+        torch.manual_seed(0)
+        return torch.equal(torch.stack([torch.rand(()) for _ in range(200)]), expected_draws)
+
+    assert all(at_once(work, n_threads=2))
+
+
+def fits_to(X, y, expected):
+    model = StackedLSTMRegressor(units=40, max_epochs=2, random_state=0).fit(X, y)
+    assert np.array_equal(model.predict(X), expected)
+
+
+@pytest.mark.skipif(
+    "fork" not in multiprocessing.get_all_start_methods(), reason="the system cannot fork"
+)
+@pytest.mark.filterwarnings("ignore:This process .* is multi-threaded:DeprecationWarning")
+def test_children_forked_while_a_thread_fits_can_fit(sequences):
+    X, y = sequences
+    expected = StackedLSTMRegressor(units=40, max_epochs=2, random_state=0).fit(X, y).predict(X)
+    enough = threading.Event()
+
+    def keep_fitting():
+        torch.set_num_threads(2)
+        while not enough.is_set():
+            StackedLSTMRegressor(units=40, max_epochs=2, random_state=1).fit(X, y)
+
+    context = multiprocessing.get_context("fork")
+    thread = threading.Thread(target=keep_fitting)
+    thread.start()
+    try:
+        children = [
+            context.Process(target=fits_to, args=(X, y, expected)) for _ in range(N_CHILDREN)
+        ]
+        for child in children:
+            child.start()
+            child.join(60)
+            hangs = child.is_alive()
+            child.kill()
+            assert not hangs
+            assert child.exitcode == 0
+    finally:
+        enough.set()
+        thread.join()

@@ -111,6 +111,7 @@ def test_threads_are_left_as_they_were_when_a_fit_fails(sequences):
     assert torch.get_num_threads() == 2
 
 
+@pytest.mark.bits
 @pytest.mark.parametrize("units", [8, 40])
 def test_threads_that_predict_at_once_get_the_bits_of_one(sequences, units):
     X, y = sequences

@@ -13,9 +13,10 @@ from torch import Tensor
 
 from sklstm.batches import SequenceDataset
 from sklstm.growing import check_depths
-from sklstm.net import StackedLSTMNet, own_modes
+from sklstm.net import StackedLSTMNet
 from sklstm.pipelines import final_regressor, reaching
 from sklstm.randomness import FitGenerators
+from sklstm.threads import own_torch
 
 from .stacks import (
     fitted_clone,
@@ -139,7 +140,7 @@ def _bytes_kept_for_backward(net: StackedLSTMNet, batch: dict[str, Tensor], y: T
     net.module_.train()
     generator = FitGenerators(net.seed, net.device).dropout(0)
     with (
-        own_modes(net.device),
+        own_torch(),
         torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor),
     ):
         loss = net.get_loss(net.infer(batch, generator=generator), y, X=batch, training=True)
