@@ -30,6 +30,11 @@ from .sequences import mean_and_scale, mean_and_scale_of_columns
 from .targets import mean_and_scale_of_labels, median_and_spread_of_labels
 
 Recipe = dict[str, Any]
+# The parameters that decide how many weights there are.
+SIZES = (
+    *("units", "n_layers", "head_units", "linear_steps"),
+    *("bidirectional", "pooling", "return_sequences"),
+)
 PRECISIONS = {"float32": torch.float32, "bfloat16": torch.float32, "float64": torch.float64}
 
 
@@ -62,7 +67,7 @@ def build_net(
     fused = {"optimizer__fused": True} if optimizer in FUSED else {}
     quantile, early_stopping = recipe["quantile"], recipe["early_stopping"]
     device = resolve_device(recipe["device"])
-    sizes = {name: recipe[name] for name in ("units", "n_layers", "head_units", "linear_steps")}
+    sizes = {name: recipe[name] for name in SIZES}
     check_room(sizes, n_features, n_outputs, PRECISIONS[recipe["precision"]].itemsize)
     own_callbacks = training_callbacks(
         lr_schedule=recipe["lr_schedule"],

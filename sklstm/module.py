@@ -41,7 +41,7 @@ def per_layer(name: str, value: Any, n_layers: int) -> list[Any]:
     """One value a layer: a scalar repeated, or a sequence checked for its length."""
     if isinstance(value, (Integral, Real)):
         return [value] * n_layers
-    if not isinstance(value, Iterable):
+    if not _is_sequence(value):
         raise ValueError(f"{name} must be one number or one for each layer, got {value!r}.")
     values = list(value)
     if len(values) != n_layers:
@@ -52,8 +52,13 @@ def per_layer(name: str, value: Any, n_layers: int) -> list[Any]:
     return values
 
 
+def _is_sequence(value: Any) -> bool:
+    """Whether it can be iterated over, as an array without dimensions cannot."""
+    return isinstance(value, Iterable) and getattr(value, "ndim", None) != 0
+
+
 def _counts(name: str, values: Sequence[Any]) -> list[int]:
-    if not isinstance(values, Iterable):
+    if not _is_sequence(values):
         raise ValueError(f"{name} must be a sequence of integers, got {values!r}.")
     for value in values:
         if not isinstance(value, Integral) or int(value) < 1:
@@ -434,6 +439,8 @@ class StackedLSTM(nn.Module):
 
 def _checked_lengths(lengths: Tensor, x: Tensor) -> Tensor:
     batch, n_steps = x.shape[:2]
+    if batch == 0:
+        raise ValueError(f"x has shape {tuple(x.shape)}: with lengths it must hold a sequence.")
     if lengths.shape != (batch,) or lengths.is_floating_point():
         raise ValueError(
             f"lengths must be {batch} integers, got shape {tuple(lengths.shape)} and dtype "

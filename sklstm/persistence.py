@@ -219,7 +219,8 @@ def _form(estimator: StackedLSTMRegressor) -> Facts:
 
 
 def _checked_attributes(form: Facts, recipe: Recipe) -> dict[str, Any]:
-    y_form = mapping("y", form)
+    # Files of sklstm 0.1 were written before y had a horizon.
+    y_form = {"horizon": None, **mapping("y", form)}
     if form.get("X") not in FORMS or y_form.get("dtype") not in DTYPES:
         raise ValueError("the forms of X and y are not known.")
     if y_form.get("container") not in CONTAINERS or type(y_form.get("has_outputs")) is not bool:
@@ -230,6 +231,8 @@ def _checked_attributes(form: Facts, recipe: Recipe) -> dict[str, Any]:
         raise ValueError("the form of y does not go with return_sequences.")
     if not y_form["has_outputs"] and form["n_outputs"] != 1:
         raise ValueError(f"y has one target and {form['n_outputs']}.")
+    if y_form["horizon"] is not None:
+        _check_horizon(count("horizon", y_form), y_form, form["n_outputs"])
     attributes = {
         "n_features_in_": count("n_features_in", form),
         "_X_form": form["X"],
@@ -241,3 +244,9 @@ def _checked_attributes(form: Facts, recipe: Recipe) -> dict[str, Any]:
     if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
         raise ValueError("feature_names_in is not a list of names.")
     return {**attributes, "feature_names_in_": np.array(names, dtype=object)}
+
+
+def _check_horizon(horizon: int, y_form: Facts, n_outputs: int) -> None:
+    one_a_sample = y_form["has_outputs"] and not y_form["has_steps"]
+    if not one_a_sample or horizon < 1 or n_outputs % horizon:
+        raise ValueError(f"y has a horizon of {horizon} steps and {n_outputs} targets.")

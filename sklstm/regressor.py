@@ -30,6 +30,10 @@ from .sequences import Sequences, as_sequences
 from .targets import as_targets, drop_unused, mean_score
 from .threads import own_torch
 
+# Python's integers know no limit, and torch, to which these parameters go, does.
+LARGEST_FLOAT = float(np.finfo(np.float64).max)
+MOST_EPOCHS = int(np.iinfo(np.int64).max)
+
 
 class StackedLSTMRegressor(RegressorMixin, BaseEstimator):
     """Stacked LSTM regressor.
@@ -193,7 +197,8 @@ class StackedLSTMRegressor(RegressorMixin, BaseEstimator):
         Names of the columns, where X was a DataFrame whose column names are all strings.
 
     n_outputs_ : int
-        Number of targets.
+        Number of targets; of y of shape (n_samples, horizon, n_columns),
+        ``horizon * n_columns``.
 
     linear_steps_ : int
         Steps that the linear path reads; 0 if there is none.
@@ -272,17 +277,17 @@ class StackedLSTMRegressor(RegressorMixin, BaseEstimator):
         "standardize": ["boolean"],
         "loss": [StrOptions(set(LOSSES))],
         "quantile": [Interval(Real, 0, 1, closed="neither"), "array-like"],
-        "lr": [Interval(Real, 0, None, closed="neither"), StrOptions({"auto"})],
+        "lr": [Interval(Real, 0, LARGEST_FLOAT, closed="right"), StrOptions({"auto"})],
         "batch_size": [Interval(Integral, 1, None, closed="left"), StrOptions({"auto"})],
-        "max_epochs": [Interval(Integral, 0, None, closed="left"), StrOptions({"auto"})],
+        "max_epochs": [Interval(Integral, 0, MOST_EPOCHS, closed="both"), StrOptions({"auto"})],
         "optimizer": [StrOptions(set(OPTIMIZERS)), callable],
-        "weight_decay": [Interval(Real, 0, None, closed="left"), StrOptions({"auto"})],
-        "clip_norm": [Interval(Real, 0, None, closed="neither"), None],
+        "weight_decay": [Interval(Real, 0, LARGEST_FLOAT, closed="both"), StrOptions({"auto"})],
+        "clip_norm": [Interval(Real, 0, LARGEST_FLOAT, closed="right"), None],
         "lr_schedule": [StrOptions({"one_cycle", "constant"})],
         "early_stopping": ["boolean"],
         "validation_fraction": [Interval(Real, 0, 1, closed="neither")],
         "n_iter_no_change": [Interval(Integral, 1, None, closed="left")],
-        "tol": [Interval(Real, 0, None, closed="left")],
+        "tol": [Interval(Real, 0, LARGEST_FLOAT, closed="both")],
         "warm_start": ["boolean"],
         "precision": [StrOptions(set(PRECISIONS))],
         "device": [str, torch.device],
@@ -371,21 +376,22 @@ class StackedLSTMRegressor(RegressorMixin, BaseEstimator):
         ----------
         X : array-like of shape (n_samples, n_timesteps, n_features) or \
                 (n_samples, n_columns), or list of array-like of shape \
-                (n_timesteps, n_features) or (n_timesteps,)
+                (n_timesteps, n_features) or (n_timesteps,), or PackedSequence
             Sequences. Those of a list may differ in length. In 3-D X and in a list,
             steps at either end of a sequence are missing if all their features are NaN.
             See `n_timesteps` for how the rows of 2-D X are read.
 
-        y : array-like of shape (n_samples,) or (n_samples, n_outputs)
-            Targets. With `return_sequences`, of shape (n_samples, n_timesteps) or
-            (n_samples, n_timesteps, n_outputs), or a list of arrays of shape
-            (n_timesteps,) or (n_timesteps, n_outputs), where NaN is a step without a
-            label.
+        y : array-like of shape (n_samples,), (n_samples, n_outputs) or \
+                (n_samples, horizon, n_columns)
+            Targets; NaN is a missing label. With `return_sequences`, of shape
+            (n_samples, n_timesteps) or (n_samples, n_timesteps, n_outputs), or a list
+            of arrays of shape (n_timesteps,) or (n_timesteps, n_outputs), or a
+            PackedSequence of them.
 
         sample_weight : array-like of shape (n_samples,), default=None
             Weights in the loss and in the statistics; only their ratios matter. A
             sequence counts by its labels, each of which has its weight. Samples of
-            weight zero and sequences without a label are left out.
+            weight zero and samples without a label are left out.
 
         Returns
         -------
@@ -468,7 +474,8 @@ class StackedLSTMRegressor(RegressorMixin, BaseEstimator):
 
         Returns
         -------
-        ndarray of shape (n_samples,) or (n_samples, n_outputs), or list of ndarray
+        ndarray of shape (n_samples,), (n_samples, n_outputs) or \
+                (n_samples, horizon, n_columns), or list of ndarray
             Predictions in the form of the y of `fit`, with a last axis of quantiles
             where `quantile` is several; float64, unless X and y are float32. With
             `return_sequences`, NaN where a step of X is missing; an array as y was one,
@@ -502,9 +509,10 @@ class StackedLSTMRegressor(RegressorMixin, BaseEstimator):
         Returns
         -------
         float
-            :math:`R^2`, the mean of those of the outputs; with `return_sequences`, over
-            all labelled steps. With ``loss="quantile"``, the mean of :math:`D^2`, the
-            part of the pinball loss of the constant quantile that is explained.
+            :math:`R^2` over the labels, the mean of those of the outputs; with
+            `return_sequences`, over all labelled steps. With ``loss="quantile"``, the mean
+            of :math:`D^2`, the part of the pinball loss of the constant quantile that is
+            explained.
         """
         sequences = self._check_predict_input(X)
         targets = self._check_scored(sequences, y)

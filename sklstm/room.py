@@ -24,7 +24,8 @@ def check_room(sizes: dict[str, Any], n_features: int, n_outputs: int, itemsize:
     Parameters
     ----------
     sizes : dict
-        The parameters `units`, `n_layers`, `head_units` and `linear_steps`.
+        The parameters `units`, `n_layers`, `head_units`, `linear_steps`, `bidirectional`,
+        `pooling` and `return_sequences`.
 
     n_features : int
         Features at each step.
@@ -96,15 +97,32 @@ def physical_memory() -> int:
 
 
 def _fewest_numbers(
-    units: Any, n_layers: int, head_units: Any, linear_steps: int, n_features: int, n_outputs: int
+    units: Any,
+    n_layers: int,
+    head_units: Any,
+    linear_steps: int,
+    bidirectional: bool,
+    pooling: str,
+    return_sequences: bool,
+    n_features: int,
+    n_outputs: int,
 ) -> int:
     """Count, from below, the weights of a stack and what its linear path is set by."""
     cells = _integers([units] if isinstance(units, Integral) else units)
-    n_alike = int(n_layers) if isinstance(units, Integral) else 1
+    n_alike = _integers([n_layers])[0] if isinstance(units, Integral) else 1
     stack = n_alike * sum(4 * n_cells * (n_cells + 3) for n_cells in cells)
-    head = sum(below * above for below, above in pairwise([1, *_integers(head_units), n_outputs]))
-    return stack + head + int(linear_steps) * n_features * (n_outputs + FEWEST_ROWS)
+    n_vectors = 3 if pooling == "concat" and not return_sequences else 1
+    pooled = [n_vectors * (1 + bidirectional) * n_cells for n_cells in cells[-1:]]
+    dense = [*pooled, *_integers(head_units), n_outputs]
+    head = sum(below * above for below, above in pairwise(dense))
+    return stack + head + _integers([linear_steps])[0] * n_features * (n_outputs + FEWEST_ROWS)
 
 
 def _integers(values: Any) -> list[int]:
-    return [int(value) for value in values if isinstance(value, Integral)]
+    """Return sizes, cut off where none fits: integers of any length are no float.
+
+    What is no size is refused where the module is built.
+    """
+    if getattr(values, "ndim", None) == 0:
+        return []
+    return [min(int(value), UNKNOWN) for value in values if isinstance(value, Integral)]

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import cached_property, partial
 from typing import Any, TypeGuard
@@ -14,6 +13,7 @@ from numpy.typing import ArrayLike, NDArray
 from sklearn.preprocessing import StandardScaler
 from sklearn.utils.validation import _check_feature_names, validate_data
 
+from .inputs import REPEAT_STATIC, as_real_array, check_real, n_dims, naming, opened
 from .mapped import SCATTERED, releasing
 
 BLOCK_BYTES = 2 * 2**20
@@ -165,7 +165,7 @@ def as_sequences(
     estimator : object
         Its ``n_features_in_`` and ``feature_names_in_`` are set or checked.
 
-    X : array-like or list of array-like
+    X : array-like, PackedSequence or list of array-like
         Of shape (n_samples, n_timesteps, n_features); or (n_samples, n_columns), where a
         row is one univariate sequence unless `n_timesteps` is given; or sequences of
         shape (n_timesteps, n_features) or (n_timesteps,) that differ in length. Steps
@@ -189,6 +189,7 @@ def as_sequences(
         If X is of another shape than described or than seen in fit, empty along an axis,
         not real numbers, or not finite in float32.
     """
+    X = opened(X, "X")
     arrays = as_list(X, "X")
     if arrays is not None:
         series = all(array.ndim == 1 for array in arrays)
@@ -213,22 +214,10 @@ def as_sequences(
 
 
 def as_list(values: Any, name: str) -> list[NDArray[Any]] | None:
-    """Arrays in a list, tuple or object array of them, or `None` if it is something else.
-
-    Nested lists of numbers are one array if they can be.
-    """
-    if getattr(values, "ndim", None) == 1 and getattr(values.dtype, "kind", None) == "O":
-        values = list(values)
+    """Arrays in what `opened` returned as a list or tuple, or `None` if it is something else."""
     if not isinstance(values, (list, tuple)) or not values:
         return None
-    if not any(getattr(item, "shape", ()) for item in values):
-        try:
-            np.asarray(values)
-        except ValueError:
-            pass
-        else:
-            return None
-    return [_as_array(item, f"{name}[{i}]") for i, item in enumerate(values)]
+    return [as_real_array(item, f"{name}[{i}]") for i, item in enumerate(values)]
 
 
 def as_tables(arrays: list[NDArray[Any]], name: str) -> list[NDArray[Any]]:
@@ -242,9 +231,10 @@ def as_tables(arrays: list[NDArray[Any]], name: str) -> list[NDArray[Any]]:
     tables = [array[:, np.newaxis] if array.ndim == 1 else array for array in arrays]
     for i, (array, table) in enumerate(zip(arrays, tables, strict=True)):
         if table.ndim != 2 or 0 in table.shape:
+            inputs = f" {REPEAT_STATIC}" if _are_several_inputs(arrays) else ""
             raise ValueError(
                 f"{name}[{i}] has shape {array.shape}; expected (n_timesteps,) or (n_timesteps, "
-                "any number), each at least 1."
+                f"any number), each at least 1.{inputs}"
             )
         if table.shape[1] != tables[0].shape[1]:
             raise ValueError(
@@ -252,6 +242,12 @@ def as_tables(arrays: list[NDArray[Any]], name: str) -> list[NDArray[Any]]:
                 f"{tables[0].shape[1]}."
             )
     return tables
+
+
+def _are_several_inputs(arrays: list[NDArray[Any]]) -> bool:
+    """Whether arrays are one input each, with all samples, rather than one sequence each."""
+    alike = len({len(array) if array.ndim else 0 for array in arrays}) == 1
+    return alike and any(array.ndim == 3 for array in arrays)
 
 
 def mean_and_scale(
@@ -396,8 +392,8 @@ def _steps_and_weight(
     return steps, None if sample_weight is None else np.repeat(sample_weight[block], part.lengths)
 
 
-def check_finite(values: NDArray[Any], name: str) -> None:
-    """Refuse what is not a real number within float32's range.
+def check_finite(values: NDArray[Any], name: str, *, allow_nan: bool = False) -> None:
+    """Refuse what is not a real number within float32's range, but for NaN if that is allowed.
 
     Raises
     ------
@@ -408,13 +404,8 @@ def check_finite(values: NDArray[Any], name: str) -> None:
     for block in _blocks(values):
         chunk = values[block]
         if not _in_range(chunk):
-            raise_at(~(np.abs(chunk.astype(np.float64)) <= LARGEST), chunk, block.start, name)
-
-
-def check_real(values: NDArray[Any], name: str) -> None:
-    """Refuse strings, objects, dates and complex numbers."""
-    if values.dtype.kind not in "biuf":
-        raise ValueError(f"{name} has dtype {values.dtype}; expected real numbers.")
+            bad = ~(np.abs(chunk.astype(np.float64)) <= LARGEST)
+            raise_at(bad & ~np.isnan(chunk) if allow_nan else bad, chunk, block.start, name)
 
 
 def raise_at(bad: NDArray[np.bool_], chunk: NDArray[Any], first_sample: int, name: str) -> None:
@@ -423,47 +414,13 @@ def raise_at(bad: NDArray[np.bool_], chunk: NDArray[Any], first_sample: int, nam
         return
     place = np.argwhere(bad)[0]
     value = chunk[tuple(place)]
-    axes = {1: ("sample",), 2: ("sample", "column"), 3: ("sample", "step", "feature")}
+    last = "feature" if name == "X" else "column"
+    axes = {1: ("sample",), 2: ("sample", "column"), 3: ("sample", "step", last)}
     place[0] += first_sample
     where = ", ".join(f"{axis} {i}" for axis, i in zip(axes[chunk.ndim], place, strict=True))
     kind = "NaN" if np.isnan(value) else "infinity" if np.isinf(value) else "a value"
     reason = "" if kind != "a value" else f" ({value:g}) too large for float32"
     raise ValueError(f"Input {name} contains {kind}{reason} at {where}.")
-
-
-@contextmanager
-def naming(name: str) -> Iterator[None]:
-    """Say which array the strings, or torch's gradients, are in."""
-    try:
-        yield
-    except RuntimeError as error:
-        raise ValueError(f"{name} is not an array of real numbers: {error}") from error
-    except ValueError as error:
-        if "string" not in str(error):
-            raise
-        raise ValueError(f"{name} must hold numbers: {error}") from error
-
-
-def n_dims(values: Any) -> int:
-    """Count the dimensions of an array-like."""
-    return len(values.shape) if hasattr(values, "shape") else np.asarray(values).ndim
-
-
-def _as_array(item: Any, name: str) -> NDArray[Any]:
-    _check_unmasked(item, name)
-    try:
-        array = np.asarray(item)
-        if array.dtype == object:
-            array = array.astype(np.float64)
-    except (TypeError, ValueError, RuntimeError) as error:
-        raise ValueError(f"{name} is not an array of real numbers: {error}") from error
-    check_real(array, name)
-    return array
-
-
-def _check_unmasked(values: Any, name: str) -> None:
-    if np.ma.is_masked(values):
-        raise ValueError(f"{name} has masked entries; fill missing steps with NaN instead.")
 
 
 def _find_steps(values: NDArray[Any], first_sample: int) -> tuple[Indices, Indices] | None:
@@ -511,7 +468,6 @@ def _check_array(estimator: Any, X: ArrayLike, reset: bool) -> NDArray[Any]:
     if not reset and _is_plain(X) and not hasattr(estimator, "feature_names_in_"):
         _check_same_form(estimator, "steps", reset)
         return X
-    _check_unmasked(X, "X")
     dims = n_dims(X)
     if dims == 0:
         raise ValueError(
@@ -522,8 +478,10 @@ def _check_array(estimator: Any, X: ArrayLike, reset: bool) -> NDArray[Any]:
             f"X has {dims} dimensions, shape {np.shape(X)}; expected 3: (n_samples, "
             "n_timesteps, n_features), or 2: (n_samples, n_columns)."
         )
+    if dims == 1 and (reset or estimator._X_form != "rows"):
+        raise ValueError(_why_not_1d(estimator, np.shape(X), reset))
     if dims > 1:
-        _check_same_form(estimator, "rows" if dims == 2 else "steps", reset)
+        _check_same_form(estimator, "rows" if dims == 2 else "steps", reset, np.shape(X))
     with naming("X"):
         checked: NDArray[Any] = validate_data(
             estimator,
@@ -557,7 +515,9 @@ def _stacked(rows: list[NDArray[Any]]) -> NDArray[Any]:
     return np.stack(rows)
 
 
-def _check_same_form(estimator: Any, form: str, reset: bool) -> None:
+def _check_same_form(
+    estimator: Any, form: str, reset: bool, shape: tuple[int, ...] | None = None
+) -> None:
     """Tell rows of a table from 3-D X; a list of 1-D arrays was as good as either."""
     if reset:
         estimator._X_form = form
@@ -567,10 +527,42 @@ def _check_same_form(estimator: Any, form: str, reset: bool) -> None:
             "steps": "3-D or a list of 2-D arrays",
             "series": "a list of 1-D arrays",
         }
+        advice = ""
+        if form == "rows" and shape:
+            advice = f" X has shape {shape}.{_how_to_make_3d(estimator, shape)}"
         raise ValueError(
             f"X is {forms[form]}, but {type(estimator).__name__} was fitted with X that is "
-            f"{forms[estimator._X_form]}."
+            f"{forms[estimator._X_form]}.{advice}"
         )
+
+
+def _why_not_1d(estimator: Any, shape: tuple[int, ...], reset: bool) -> str:
+    """Say what 1-D X should have been."""
+    if reset:
+        return (
+            f"Expected 2D array, got 1D array instead: X has shape {shape}. One sequence is "
+            f"np.reshape(X, (1, {shape[0]}, 1)); a series from which to learn is a column, "
+            "np.reshape(X, (-1, 1)), of which LagWindows makes windows."
+        )
+    return (
+        f"X has shape {shape}, but {type(estimator).__name__} was fitted with sequences: expected "
+        f"shape (n_samples, n_timesteps, {estimator.n_features_in_}), or a list of sequences."
+        f"{_how_to_make_3d(estimator, shape)}"
+    )
+
+
+def _how_to_make_3d(estimator: Any, shape: tuple[int, ...]) -> str:
+    """Show how one sequence, or rows of flattened ones, become 3-D X; nothing if they cannot."""
+    n_features = estimator.n_features_in_
+    *n_samples, n_columns = shape
+    if n_samples and n_columns == n_features:
+        wanted = (1, *shape)
+    elif n_columns and n_columns % n_features == 0:
+        wanted = (*(n_samples or [1]), n_columns // n_features, n_features)
+    else:
+        return ""
+    what = "One sequence is" if wanted[0] == 1 else f"{wanted[0]} sequences are"
+    return f" {what} np.reshape(X, {wanted})."
 
 
 def _check_n_features(estimator: Any, n_features: int, reset: bool) -> None:

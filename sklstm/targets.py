@@ -11,15 +11,13 @@ from numpy.typing import ArrayLike, NDArray
 from sklearn.utils import check_array, check_consistent_length
 from sklearn.utils.validation import _check_sample_weight
 
+from .inputs import check_real, n_dims, naming, opened
 from .sequences import (
     LARGEST,
     Sequences,
     as_list,
     as_tables,
     check_finite,
-    check_real,
-    n_dims,
-    naming,
     ranges,
     scalers_of_known,
 )
@@ -44,6 +42,10 @@ class TargetForm:
     has_outputs : bool
         Whether there is an axis of outputs.
 
+    horizon : int or None
+        Steps of the horizon, where the outputs of a sample are a table of shape (horizon,
+        n_columns): all columns of its first row first.
+
     container : {"array", "list", "object"}
         Whether the samples are rows of an array or arrays in a list or in an object array.
     """
@@ -52,6 +54,7 @@ class TargetForm:
     has_steps: bool
     has_outputs: bool
     container: str = "array"
+    horizon: int | None = None
 
     def restore(self, y: NDArray[Any], X: Sequences) -> Any:
         """Bring predictions of shape (n_samples or steps, n_outputs, ...) to this form."""
@@ -59,6 +62,8 @@ class TargetForm:
         y = y.astype(np.float32 if single else np.float64, copy=False)
         if not self.has_outputs:
             y = y[:, 0]
+        if self.horizon is not None:
+            y = y.reshape(len(y), self.horizon, -1, *y.shape[2:])
         return self._split(_at_present_steps(y, X), X.spans) if self.has_steps else y
 
     def _split(self, y: NDArray[Any], spans: NDArray[np.intp]) -> Any:
@@ -85,18 +90,20 @@ def as_targets(
     X : Sequences
         The inputs.
 
-    y : array-like or list of array-like
-        Of shape (n_samples,) or (n_samples, n_outputs); with `return_sequences`, of shape
-        (n_samples, n_timesteps) or (n_samples, n_timesteps, n_outputs), or sequences of
-        shape (n_timesteps,) or (n_timesteps, n_outputs) that are as long as those of X.
+    y : array-like, PackedSequence or list of array-like
+        Of shape (n_samples,), (n_samples, n_outputs) or (n_samples, horizon, n_columns); with
+        `return_sequences`, of shape (n_samples, n_timesteps) or (n_samples, n_timesteps,
+        n_outputs), or sequences of shape (n_timesteps,) or (n_timesteps, n_outputs) that are as
+        long as those of X. NaN is a missing label.
 
     return_sequences : bool
-        Whether there is a target at each step; NaN is then none.
+        Whether there is a target at each step.
 
     Returns
     -------
     targets : Sequences
-        Of a single step for targets of one a sample.
+        Of a single step for targets of one a sample: of (n_samples, horizon, n_columns), all
+        columns of the first row of the horizon first.
 
     form : TargetForm
         How to bring predictions back.
@@ -104,7 +111,7 @@ def as_targets(
     Raises
     ------
     ValueError
-        If y is missing, not numeric, not finite, or not as many as X has samples or steps.
+        If y is missing, masked, not numeric, infinite, or not as many as X has samples or steps.
     """
     if y is None:
         raise ValueError(
@@ -112,9 +119,10 @@ def as_targets(
         )
     if not return_sequences:
         return _one_a_sample(X, y)
-    arrays = as_list(y, "y")
+    inside = opened(y, "y")
+    arrays = as_list(inside, "y")
     if arrays is None:
-        targets, form = _steps_of_array(y, "y with return_sequences=True")
+        targets, form = _steps_of_array(inside, "y with return_sequences=True")
     else:
         container = "object" if hasattr(y, "dtype") else "list"
         form = TargetForm(np.result_type(*arrays), True, arrays[0].ndim == 2, container)
@@ -129,8 +137,9 @@ def join_steps(y: Any, name: str) -> Sequences:
     Raises
     ------
     ValueError
-        If they are neither a list of arrays nor an array of 2 or 3 dimensions.
+        If they are masked, or neither a list of arrays nor an array of 2 or 3 dimensions.
     """
+    y = opened(y, name)
     arrays = as_list(y, name)
     return Sequences.joined(as_tables(arrays, name)) if arrays else _steps_of_array(y, name)[0]
 
@@ -166,21 +175,35 @@ def drop_unused(
     Raises
     ------
     ValueError
-        If a weight is negative or not finite, or if no sample is left.
+        If a weight is negative, not finite or masked, or if no sample is left.
     """
     if sample_weight is None and is_full(y):
         return X, y, None
     kept = n_labels(y) > 0
     if not kept.any():
-        raise ValueError("y has no label: it is NaN at every step.")
+        raise ValueError("y has no label: it is NaN throughout.")
     weight = None
     if sample_weight is not None:
-        weight = _check_sample_weight(sample_weight, X, dtype=np.float64, ensure_non_negative=True)
+        weight = check_sample_weight(sample_weight, X, dtype=np.float64, ensure_non_negative=True)
         kept &= weight > 0
         if not kept.any():
             raise ValueError("sample_weight is zero for every sample that has a label.")
         weight = weight[kept] / weight.max()
     return (X, y, weight) if kept.all() else (X[kept], y[kept], weight)
+
+
+def check_sample_weight(sample_weight: ArrayLike, X: Sequences, **kwargs: Any) -> NDArray[Any]:
+    """Check weights as scikit-learn does, whatever library their array is of.
+
+    Raises
+    ------
+    ValueError
+        If they are masked, or not as scikit-learn expects.
+    """
+    # scikit-learn wants an array, and asks it for the number of samples alone.
+    samples, given = np.empty(len(X)), opened(sample_weight, "sample_weight")
+    weight: NDArray[Any] = _check_sample_weight(given, samples, **kwargs)
+    return weight
 
 
 def mean_and_scale_of_labels(
@@ -263,7 +286,7 @@ def mean_score(
     """
     weight = None
     if sample_weight is not None:
-        weight = np.repeat(_check_sample_weight(sample_weight, y_true), y_true.lengths)
+        weight = np.repeat(check_sample_weight(sample_weight, y_true), y_true.lengths)
     scores = []
     outputs = zip(y_true.steps().T, np.moveaxis(y_pred, 1, 0), strict=True)
     for output, (labels, predictions) in enumerate(outputs):
@@ -276,20 +299,26 @@ def mean_score(
 
 
 def _one_a_sample(X: Sequences, y: ArrayLike) -> tuple[Sequences, TargetForm]:
+    y = opened(y, "y")
     arrays = as_list(y, "y") or []
     if len({array.shape for array in arrays}) > 1:
         raise ValueError("y has sequences of unequal shapes, which need return_sequences=True.")
     if arrays:
         y = np.stack(arrays)
-    if n_dims(y) not in (1, 2):
+    if n_dims(y) not in (1, 2, 3):
         raise ValueError(
-            f"y should be a 1d array, (n_samples,), or 2d, (n_samples, n_outputs); got shape "
-            f"{np.shape(y)} instead."
+            f"y should be a 1d array, (n_samples,), 2d, (n_samples, n_outputs), or 3d, "
+            f"(n_samples, horizon, n_columns); got shape {np.shape(y)} instead."
         )
     targets = _check_array(y)
     check_consistent_length(X, targets)
-    check_finite(targets, "y")
-    form = TargetForm(targets.dtype, has_steps=False, has_outputs=targets.ndim == 2)
+    check_finite(targets, "y", allow_nan=True)
+    form = TargetForm(
+        targets.dtype,
+        has_steps=False,
+        has_outputs=targets.ndim > 1,
+        horizon=targets.shape[1] if targets.ndim == 3 else None,
+    )
     return Sequences.equal(targets.reshape(len(targets), 1, -1)), form
 
 

@@ -114,8 +114,12 @@ def tail_of(parameters):
 @given(st.data(), inputs(), PARAMETERS)
 def test_one_target_a_sequence(data, x, parameters):
     X, present, form = x
-    shape = (len(present), *data.draw(st.sampled_from([(), (1,), (3,)])))
+    shape = (len(present), *data.draw(st.sampled_from([(), (1,), (3,), (2, 3)])))
     y = data.draw(arrays(shape))
+    if data.draw(st.booleans()):
+        y = y.astype(np.float64)
+        y[data.draw(st.integers(0, len(y) - 1))] = np.nan
+        y[data.draw(st.integers(0, len(y) - 1))] = 1.0
     prediction = build({**parameters, **form}).fit(X, y).predict(X)
     assert prediction.shape == (*shape, *tail_of(parameters))
     assert np.isfinite(prediction).all()

@@ -412,3 +412,10 @@ def test_quantiles_are_sorted_and_scaled_like_their_output():
     assert (y.diff(dim=-1) >= 0).all()
     torch.testing.assert_close(y[:, 0], scaled[:, 0].double() * 2 + 10)
     torch.testing.assert_close(y[:, 1], scaled[:, 1].double() * 3 - 20)
+
+
+def test_a_batch_of_no_sequences_is_refused_where_it_has_lengths():
+    module = StackedLSTM(3, units=8)
+    with pytest.raises(ValueError, match=r"x has shape \(0, 9, 3\)"):
+        module(X[:0], torch.tensor([], dtype=torch.long))
+    assert module(X[:0]).shape == (0, 1)

@@ -95,6 +95,17 @@ def test_a_file_agrees_with_predict_at_any_batch_and_length(name, return_sequenc
         assert_agrees(predict, model, make(n_samples, n_timesteps, seed=1), y.std())
 
 
+@pytest.mark.parametrize("loss", [{}, {"loss": "quantile", "quantile": (0.2, 0.8)}], ids=str)
+def test_a_horizon_is_an_axis_of_the_answer(loss, tmp_path):
+    X = series(30, 6)
+    y = 100 + X[:, -3:, :2] / [1.0, 50.0]
+    model, path = fitted(X, y, linear_steps=3, **loss), tmp_path / "model.onnx"
+    assert_agrees(runtime(model, path), model, series(4, 9, seed=1), y.std())
+    (output,) = onnx.load(path).graph.output
+    dims = [dim.dim_param or dim.dim_value for dim in output.type.tensor_type.shape.dim]
+    assert dims == ["batch", 3, 2, *[2] * bool(loss)]
+
+
 @pytest.mark.parametrize("return_sequences", [False, True], ids=["once", "each step"])
 @pytest.mark.parametrize("n_outputs", [0, 1, 2])
 @pytest.mark.parametrize("quantile", [None, 0.5, (0.2, 0.8), (0.5,)])

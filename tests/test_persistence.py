@@ -63,6 +63,8 @@ MODELS = {
     "single outputs": ({}, X.astype(np.float32), Y.astype(np.float32)),
     "two outputs": ({}, X, TWO),
     "one column": ({}, X, Y[:, np.newaxis]),
+    "horizon": ({}, X, X[:, -3:]),
+    "missing labels": ({}, X, np.where(TWO > 1, np.nan, TWO)),
     "integers": ({}, X, np.arange(40)),
     "many to many": ({"return_sequences": True}, X, STEPS),
     "many to many, outputs": ({"return_sequences": True}, X, X[:, :, :2]),
@@ -779,6 +781,8 @@ def setting(*keys, to):
         (("state", "n_epochs"), 2.0, "n_epochs is 2.0"),
         (("form", "n_features_in"), True, "n_features_in is True"),
         (("form", "y", "has_outputs"), 1, "form of y"),
+        (("form", "y", "horizon"), "x", "horizon is 'x'"),
+        (("form", "y", "horizon"), 1, "y has a horizon of 1 steps and 1 targets"),
         (("state", "moments"), ["head.0.bias"] * 2, "moments has a weight twice"),
         (("state", "columns"), [["dur", "eval"]] * 7, "no column of a history"),
         (("state", "columns"), [["dur", ["float"]]] * 7, "no column of a history"),
@@ -791,6 +795,18 @@ def test_facts_that_somebody_made_up_are_refused(keys, value, message, tmp_path)
     path = tampered(tmp_path, setting(*keys, to=value))
     with pytest.raises(ValueError, match=message):
         load(path)
+
+
+@pytest.mark.parametrize("horizon", [0, 4, 7])
+def test_a_horizon_that_does_not_divide_the_outputs_is_refused(horizon, tmp_path):
+    path = tampered(tmp_path, setting("form", "y", "horizon", to=horizon), name="horizon")
+    with pytest.raises(ValueError, match=f"y has a horizon of {horizon} steps and 6 targets"):
+        load(path)
+
+
+def test_a_file_from_before_there_were_horizons_is_read(tmp_path):
+    path = tampered(tmp_path, lambda facts: facts["form"]["y"].pop("horizon"))
+    assert np.array_equal(load(path).predict(X), fitted("defaults")[0].predict(X))
 
 
 @pytest.mark.parametrize(

@@ -1243,12 +1243,48 @@ def _shown(value):
         {"n_layers": 10**15},
         {"head_units": (10**15,)},
         {"linear_steps": 10**15},
+        {"units": np.array(4)},
+        {"dropout": np.array(0.1)},
+        {"head_units": np.array(4)},
+        {"units": 10**400},
+        {"units": (4, 10**400)},
+        {"n_layers": 10**400},
+        {"head_units": (10**400,)},
+        {"linear_steps": 10**400},
+        {"max_epochs": 10**400},
+        {"lr": 10**400},
+        {"weight_decay": 10**400},
+        {"clip_norm": 10**400},
+        {"tol": 10**400},
     ],
     ids=lambda params: next(iter(params)),
 )
 def test_an_error_names_the_parameter_it_comes_from(params, sequences):
     with pytest.raises((ValueError, TypeError), match=next(iter(params))):
         small(**params).fit(*sequences)
+
+
+@pytest.mark.parametrize(
+    ("params", "n_inputs"),
+    [
+        ({}, 12),
+        ({"bidirectional": True}, 24),
+        ({"pooling": "last"}, 4),
+        ({"return_sequences": True}, 4),
+    ],
+    ids=str,
+)
+def test_the_first_hidden_layer_is_counted_with_all_that_it_reads(params, n_inputs, monkeypatch):
+    X = np.zeros((8, 5, 1))
+    y = np.zeros((8, 5)) if params.get("return_sequences") else np.zeros(8)
+    n_weights = n_inputs * 1000
+    sizes = {"n_layers": 1, "units": 4, "head_units": (1000,), "max_epochs": 0}
+    model = StackedLSTMRegressor(linear_steps=None, **sizes, **params)
+    monkeypatch.setattr("sklstm.room.physical_memory", lambda: 4 * n_weights)
+    with pytest.raises(ValueError, match=r"head_units=\(1000,\)"):
+        model.fit(X, y)
+    monkeypatch.setattr("sklstm.room.physical_memory", lambda: 4 * (n_weights + 1200))
+    model.fit(X, y)
 
 
 @pytest.mark.parametrize("kind", [np.int8, np.int64, np.uint16])

@@ -1,3 +1,4 @@
+import ast
 import re
 
 import numpy as np
@@ -182,11 +183,15 @@ def test_sparse_x_is_refused():
     [
         (None, "requires y to be passed"),
         (TARGET[:5], r"inconsistent numbers of samples: \[6, 5\]"),
-        (np.zeros((6, 2, 2)), r"y should be a 1d array.*\(6, 2, 2\)"),
+        (np.zeros((6, 2, 2, 1)), r"y should be a 1d array.*\(6, 2, 2, 1\)"),
         (np.zeros((6, 0)), r"\(6, 0\)"),
         (np.float64(1.0), "y should be a 1d array"),
-        (with_value(TARGET, 4, np.nan), "y contains NaN at sample 4"),
+        (TARGET * np.nan, "y has no label: it is NaN throughout"),
         (with_value(np.zeros((6, 2)), (3, 1), np.inf), "y contains infinity at sample 3, column 1"),
+        (
+            with_value(np.zeros((6, 2, 3)), (3, 1, 2), -np.inf),
+            "y contains infinity at sample 3, step 1, column 2",
+        ),
         (np.array(list("abcdef")), "y must hold numbers"),
         (np.array(list("abcdef"), dtype=object), "y must hold numbers.*could not convert"),
         (TARGET.astype(complex), "Complex data"),
@@ -220,6 +225,40 @@ def test_predict_refuses_another_number_of_columns():
         ValueError, match=r"X is 3-D or a list of 2-D arrays, but .* fitted with X that is 2-D"
     ):
         model.predict(GOOD)
+
+
+@pytest.mark.parametrize(
+    ("n_features", "X", "message"),
+    [
+        (1, [70.0, 80, 90], r"X has shape \(3,\), but .*\(n_samples, n_timesteps, 1\).*"
+         r"One sequence is np.reshape\(X, \(1, 3, 1\)\)"),
+        (2, np.arange(6), r"X has shape \(6,\).* np.reshape\(X, \(1, 3, 2\)\)"),
+        (2, np.arange(3), r"X has shape \(3,\), but .*, or a list of sequences\.$"),
+        (1, [[70.0], [80], [90]], r"X is 2-D, .* has shape \(3, 1\). One .*\(1, 3, 1\)\)"),
+        (2, np.ones((7, 2)), r"X is 2-D, .* has shape \(7, 2\). One sequence is .*\(1, 7, 2\)\)"),
+        (2, np.ones((7, 6)), r"X is 2-D, .*7 sequences are np.reshape\(X, \(7, 3, 2\)\)"),
+        (2, np.ones((7, 5)), r"X is 2-D, .*2-D arrays. X has shape \(7, 5\)\.$"),
+    ],
+)  # fmt: skip
+def test_predict_says_how_a_single_sequence_is_passed(n_features, X, message):
+    model = fitted(GOOD[:, :, :n_features], TARGET)
+    with pytest.raises(ValueError, match=message):
+        model.predict(X)
+    reshape = re.search(r"np.reshape\(X, (.*)\)\.", message.replace("\\", ""))
+    if reshape:
+        assert model.predict(np.reshape(X, ast.literal_eval(reshape[1]))).ndim == 1
+
+
+def test_a_single_sequence_after_a_fit_to_a_list_of_series():
+    model = fitted(SERIES, EIGHT)
+    with pytest.raises(ValueError, match=r"One sequence is np.reshape\(X, \(1, 5, 1\)\)"):
+        model.predict(SERIES[0])
+    assert model.predict(np.reshape(SERIES[0], (1, 5, 1))) == model.predict(SERIES[:1])
+
+
+def test_a_series_in_fit_is_refused_with_both_ways_on():
+    with pytest.raises(ValueError, match=r"1D array.*\(6,\).*\(1, 6, 1\).*LagWindows"):
+        MODEL.fit(GOOD[:, 0, 0], TARGET)
 
 
 def test_columns_must_be_divisible_by_n_timesteps():
@@ -417,8 +456,9 @@ def test_padded_arrays_are_not_copied():
         (torch.zeros(8, 6, 2, requires_grad=True), "X is not an array.*requires grad"),
         ([*LISTED[:7], np.ma.masked_equal(np.eye(2), 0)], r"X\[7\] has masked entries"),
         (np.ma.masked_equal(np.ones((8, 6, 2)), 1), "X has masked entries"),
-        (dict.fromkeys(range(8)), "got a scalar: dict"),
-        ((x for x in LISTED), "got a scalar: generator"),
+        (dict.fromkeys(range(8)), r"X is a dict with the keys '0', '1', '2', .*side by side"),
+        ((x for x in LISTED), r"X is a generator; .*list\(X\)"),
+        (iter(LISTED), r"X is a list_iterator; .*list\(X\)"),
         ([*LISTED[:7], {"a": 1}], r"X\[7\] is not an array of real numbers"),
         ([*LISTED[:7], [[1, 2], [3]]], r"X\[7\] is not an array of real numbers"),
         (

@@ -1,9 +1,11 @@
 import numpy as np
 import pandas as pd
 import pytest
+from sklearn.base import clone
 from sklearn.metrics import r2_score
+from sklearn.model_selection import cross_val_score
 
-from sklstm import StackedLSTMRegressor
+from sklstm import StackedLSTMRegressor, step_scorer
 from sklstm.sequences import Sequences
 from sklstm.targets import mean_and_scale_of_labels, n_labels
 
@@ -208,8 +210,148 @@ def test_bad_targets_at_steps_are_refused_with_their_place(X, y, message):
 def test_sequences_of_targets_need_return_sequences():
     with pytest.raises(ValueError, match=r"unequal.*return_sequences=True"):
         fitted(LISTED, STEPS, return_sequences=False)
-    with pytest.raises(ValueError, match="y should be a 1d array"):
-        fitted(EQUAL, np.zeros((8, 6, 1)), return_sequences=False)
+
+
+def test_targets_of_three_axes_are_a_horizon_without_return_sequences():
+    y = RNG.normal(size=(8, 3, 2))
+    params = {"return_sequences": False, "max_epochs": 3}
+    model = fitted(EQUAL, y, **params)
+    flat = fitted(EQUAL, y.reshape(8, 6), **params)
+    assert model.n_outputs_ == 6
+    assert model.predict(EQUAL).shape == (8, 3, 2)
+    assert np.array_equal(model.predict(EQUAL).reshape(8, 6), flat.predict(EQUAL))
+    assert model.score(EQUAL, y) == flat.score(EQUAL, y.reshape(8, 6))
+    assert fitted(EQUAL, list(y), **params).predict(EQUAL).shape == (8, 3, 2)
+    assert fitted(LISTED, y[:, :, :1], **params).predict(LISTED).shape == (8, 3, 1)
+
+
+def test_quantiles_of_a_horizon_are_its_last_axis():
+    params = {"return_sequences": False, "loss": "quantile", "quantile": (0.1, 0.5, 0.9)}
+    y = RNG.normal(size=(8, 3, 2))
+    prediction = fitted(EQUAL, y, **params).predict(EQUAL)
+    assert prediction.shape == (8, 3, 2, 3)
+    flat = fitted(EQUAL, y.reshape(8, 6), **params).predict(EQUAL)
+    assert np.array_equal(prediction.reshape(8, 6, 3), flat)
+
+
+def test_predictions_of_a_horizon_are_float32_where_x_and_y_are():
+    y = RNG.normal(size=(8, 3, 2)).astype(np.float32)
+    model = fitted(EQUAL.astype(np.float32), y, return_sequences=False)
+    assert model.predict(EQUAL.astype(np.float32)).dtype == np.float32
+
+
+def test_searches_take_a_horizon():
+    y = RNG.normal(size=(8, 3, 2))
+    model = fitted(EQUAL, y, return_sequences=False)
+    assert np.isfinite(cross_val_score(model, EQUAL, y, cv=2)).all()
+    assert np.isfinite(step_scorer("neg_mean_absolute_error")(model, EQUAL, y))
+
+
+MISSING = np.array([[1.0, 2], [np.nan, 3], [4, np.nan], [np.nan, np.nan], [5, 6], [7, 8]])
+ONE = {"return_sequences": False}
+
+
+@pytest.mark.parametrize("weighted", [False, True])
+def test_samples_without_a_label_are_as_if_left_out(weighted):
+    y = EQUAL[:, -1, 0].copy()
+    y[[2, 5]] = np.nan
+    kept = ~np.isnan(y)
+    weight = np.arange(8.0) if weighted else None
+    model = StackedLSTMRegressor(1, 4, max_epochs=3, random_state=0)
+    model.fit(EQUAL, y, sample_weight=weight)
+    other = clone(model).fit(EQUAL[kept], y[kept], sample_weight=weight[kept] if weighted else None)
+    assert np.array_equal(model.predict(EQUAL), other.predict(EQUAL))
+
+
+def test_missing_labels_at_weight_zero_change_nothing():
+    y = EQUAL[:, -1, 0].copy()
+    y[[2, 5]] = np.nan
+    weight = (~np.isnan(y)).astype(float)
+    model = StackedLSTMRegressor(1, 4, max_epochs=2, random_state=0)
+    expected = clone(model).fit(EQUAL, y).predict(EQUAL)
+    np.testing.assert_allclose(model.fit(EQUAL, y, weight).predict(EQUAL), expected, rtol=1e-5)
+
+
+@pytest.mark.parametrize(
+    "params",
+    [
+        {},
+        {"loss": "huber"},
+        {"loss": "quantile", "quantile": (0.1, 0.9)},
+        {"early_stopping": True, "validation_fraction": 0.3},
+        {"standardize": False},
+        {"linear_steps": 2},
+        {"precision": "float64"},
+    ],
+    ids=str,
+)
+def test_predictions_are_finite_where_labels_are_missing(params):
+    X = RNG.normal(size=(30, 5, 2))
+    y = np.tile(MISSING, (5, 1))
+    model = fitted(X, y, **ONE, **params)
+    assert model.predict(X).shape[:2] == (30, 2)
+    assert np.isfinite(model.predict(X)).all()
+    assert np.isfinite(model.score(X, y))
+    assert np.isfinite(model.loss_curve_).all()
+
+
+def test_each_label_of_a_sample_counts_the_same():
+    X, y = EQUAL[:6], MISSING
+    untrained = fitted(X, y, **ONE, max_epochs=0, precision="float64")
+    errors = (untrained.predict(X) - y) / np.nanstd(y, axis=0)
+    for batch_size in (2, 6):
+        model = fitted(
+            X,
+            y,
+            **ONE,
+            precision="float64",
+            batch_size=batch_size,
+            lr=1e-12,
+            lr_schedule="constant",
+        )
+        assert model.loss_curve_[0] == pytest.approx(np.nanmean(np.square(errors)), rel=1e-6)
+
+
+def test_statistics_of_targets_are_those_of_labels():
+    scaler = fitted(EQUAL[:6], MISSING, **ONE).module_.output_scaler
+    np.testing.assert_allclose(scaler.mean, np.nanmean(MISSING, axis=0))
+    np.testing.assert_allclose(scaler.scale, np.nanstd(MISSING, axis=0))
+
+
+def test_score_of_one_a_sample_is_over_labels():
+    X, weight = EQUAL[:6], np.arange(1.0, 7.0)
+    model = fitted(X, MISSING, **ONE)
+    prediction, expected = model.predict(X), []
+    for output in (0, 1):
+        known = ~np.isnan(MISSING[:, output])
+        pair = MISSING[known, output], prediction[known, output]
+        expected.append([r2_score(*pair), r2_score(*pair, sample_weight=weight[known])])
+    scores = [model.score(X, MISSING), model.score(X, MISSING, sample_weight=weight)]
+    assert scores == pytest.approx(np.mean(expected, axis=0).tolist(), rel=1e-12)
+
+
+def test_several_horizons_of_one_column_by_shift():
+    series = pd.Series(np.sin(np.arange(60) / 5))
+    y = pd.DataFrame({f"in {h}": series.shift(-h) for h in (1, 2, 5)})
+    X = np.lib.stride_tricks.sliding_window_view(series, 6)[:, :, np.newaxis]
+    model = fitted(X, y[5:], **ONE)
+    assert model.predict(X).shape == (55, 3)
+    assert np.isfinite(model.predict(X)).all()
+
+
+def test_missing_labels_of_an_output_alone_are_named():
+    with pytest.raises(ValueError, match="y has no label for output 1"):
+        fitted(EQUAL[:6], MISSING * [1, np.nan], **ONE)
+
+
+@pytest.mark.parametrize("none", [None, float("nan"), pd.NA])
+def test_none_is_a_missing_label(none):
+    y = [1.0, 2, none, 4, 5, 6, 7, 8]
+    expected = fitted(EQUAL, [1.0, 2, np.nan, 4, 5, 6, 7, 8], **ONE).predict(EQUAL)
+    series = pd.Series(y, dtype="Float64")
+    assert np.array_equal(fitted(EQUAL, series, **ONE).predict(EQUAL), expected)
+    if none is not pd.NA:
+        assert np.array_equal(fitted(EQUAL, y, **ONE).predict(EQUAL), expected)
 
 
 def test_an_object_array_of_equal_rows_is_as_good_as_a_list():

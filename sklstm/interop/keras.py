@@ -114,6 +114,8 @@ def to_keras(estimator: StackedLSTMRegressor) -> Any:
         backend that Keras is set to. From an array of shape
         (n_samples, n_timesteps, n_features), with any number of steps, it predicts one of shape
         (n_samples, n_outputs), or (n_samples, n_timesteps, n_outputs) with `return_sequences`.
+        After a fit to y of shape (n_samples, horizon, n_columns), `n_outputs` is
+        ``horizon * n_columns``, all columns of the first step first.
 
     Raises
     ------

@@ -75,6 +75,8 @@ def onnx_model(estimator: StackedLSTMRegressor) -> ModelProto:
     y = _add_module(graph, module, x)
     if not estimator._y_form.has_outputs:
         y = graph.add("Squeeze", y, _integers(2 if module.return_sequences else 1))
+    elif estimator._y_form.horizon is not None:
+        y = graph.add("Reshape", y, _integers(-1, *_answer_shape(estimator)[1:]))
     shapes = ["batch", "time", module.n_features], _answer_shape(estimator)
     if in_rows:
         shapes = ["batch", estimator.n_features_in_], shapes[1]
@@ -96,7 +98,11 @@ def onnx_model(estimator: StackedLSTMRegressor) -> ModelProto:
 def _answer_shape(estimator: StackedLSTMRegressor) -> list[Any]:
     module = estimator.module_
     steps = ["time"] if module.return_sequences else []
-    outputs = [estimator.n_outputs_] if estimator._y_form.has_outputs else []
+    outputs, horizon = [estimator.n_outputs_], estimator._y_form.horizon
+    if not estimator._y_form.has_outputs:
+        outputs = []
+    elif horizon is not None:
+        outputs = [horizon, estimator.n_outputs_ // horizon]
     quantiles = [] if module.n_quantiles is None else [module.n_quantiles]
     return ["batch", *steps, *outputs, *quantiles]
 

@@ -1,0 +1,348 @@
+from collections import deque
+
+import numpy as np
+import pandas as pd
+import polars as pl
+import pytest
+import torch
+from scipy import sparse
+from sklearn import config_context
+from sklearn.base import clone
+from skorch.helper import SliceDataset
+from torch.nn.utils.rnn import pack_sequence
+from torch.utils.data import DataLoader, Dataset, TensorDataset
+
+from sklstm import StackedLSTMRegressor, step_scorer
+
+RNG = np.random.default_rng(0)
+X = RNG.normal(size=(8, 6, 2))
+Y = X[:, -1, 0]
+LISTED = [RNG.normal(size=(span, 2)) for span in [5, 3, 7, 1, 7, 4, 2, 6]]
+STEPS = [np.cumsum(x[:, 0]) for x in LISTED]
+
+
+def fitted(X, y, **params):
+    defaults = {"n_layers": 1, "units": 4, "max_epochs": 1, "random_state": 0}
+    return StackedLSTMRegressor(**{**defaults, **params}).fit(X, y)
+
+
+MODEL, ROWS = fitted(X, Y), fitted(X[:, :, 0], Y)
+MANY = fitted(X, X[:, :, 0], return_sequences=True)
+
+
+class Pairs(Dataset):
+    def __init__(self, X, y):
+        self.X, self.y = X, y
+
+    def __len__(self):
+        return len(self.X)
+
+    def __getitem__(self, i):
+        return self.X[i], self.y[i]
+
+
+def packed(arrays):
+    return pack_sequence([torch.tensor(array) for array in arrays], enforce_sorted=False)
+
+
+# packed sequences, datasets
+
+
+def test_packed_sequences_are_the_list_in_its_own_order():
+    expected = fitted(LISTED, Y).predict(LISTED)
+    assert np.array_equal(fitted(packed(LISTED), Y).predict(LISTED), expected)
+    assert np.array_equal(MODEL.predict(packed(LISTED)), MODEL.predict(LISTED))
+    assert MODEL.score(packed(LISTED), Y) == MODEL.score(LISTED, Y)
+
+
+def test_packed_sequences_that_were_sorted_before_are_read_as_well():
+    by_length = sorted(LISTED, key=len, reverse=True)
+    sequences = pack_sequence([torch.tensor(x) for x in by_length])
+    assert sequences.unsorted_indices is None
+    assert np.array_equal(MODEL.predict(sequences), MODEL.predict(by_length))
+
+
+def test_packed_series_are_univariate():
+    series = [x[:, 0] for x in LISTED]
+    model = fitted(packed(series), Y)
+    assert model.n_features_in_ == 1
+    assert np.array_equal(model.predict(series), fitted(series, Y).predict(series))
+
+
+def test_packed_targets_are_answered_with_a_list():
+    model = fitted(packed(LISTED), packed(STEPS), return_sequences=True)
+    expected = fitted(LISTED, STEPS, return_sequences=True)
+    assert all(map(np.array_equal, model.predict(LISTED), expected.predict(LISTED)))
+    assert model.score(packed(LISTED), packed(STEPS)) == expected.score(LISTED, STEPS)
+
+
+def test_packed_sequences_with_gradients_are_refused_by_name():
+    sequences = pack_sequence([torch.zeros(3, 2, requires_grad=True)] * 8)
+    with pytest.raises(ValueError, match=r"X is not an array of real numbers: .*requires grad"):
+        MODEL.predict(sequences)
+
+
+@pytest.mark.parametrize("one", [lambda x: x, torch.tensor, lambda x: x.tolist()])
+@pytest.mark.parametrize("sequences", [list(X), LISTED], ids=["equal", "unequal"])
+def test_slices_of_a_dataset_are_lists(one, sequences):
+    data = Pairs([one(x) for x in sequences], [one(y) for y in Y])
+    model = fitted(SliceDataset(data), SliceDataset(data, idx=1))
+    expected = fitted(sequences, Y)
+    assert np.array_equal(model.predict(SliceDataset(data)), expected.predict(sequences))
+    assert MODEL.score(SliceDataset(data), SliceDataset(data, idx=1)) == MODEL.score(sequences, Y)
+
+
+def test_a_slice_of_a_dataset_that_does_not_have_it_is_no_empty_list():
+    with pytest.raises(IndexError, match="only 2 elements"):
+        fitted(SliceDataset(Pairs(X, Y), idx=2), Y)
+
+
+@pytest.mark.parametrize(
+    ("data", "message"),
+    [
+        (Pairs(X, Y), r"X is a Pairs; .*X=\[x for x, _ in dataset\] and .*SliceDataset\("),
+        (TensorDataset(torch.tensor(X), torch.tensor(Y)), "X is a TensorDataset; .*SliceDataset"),
+        (DataLoader(Pairs(X, Y)), r"X is a DataLoader; .*list\(X\)"),
+        (deque(LISTED), None),
+        (zip(X, Y, strict=True), r"X is a zip; .*list\(X\)"),
+        ({1, 2}, r"X is a set; .*list\(X\)"),
+        ({"load": X}, r"X is a dict with the keys 'load'; .*static\[:, np.newaxis\]"),
+        ({f"x{i}": X for i in range(5)}, "the keys 'x0', 'x1', 'x2', ...; expected one array"),
+        (pd.DataFrame(X[0]).groupby(0), "X is a DataFrameGroupBy"),
+        ("text", "got a scalar: str"),
+        (None, "got a scalar: NoneType"),
+    ],
+    ids=lambda value: type(value).__name__,
+)
+def test_what_holds_samples_but_is_no_array_is_refused_with_a_way_on(data, message):
+    if message is None:
+        assert MODEL.predict(data).shape == (8,)
+        return
+    for call in (lambda: fitted(data, Y), lambda: MODEL.predict(data)):
+        with pytest.raises(ValueError, match=message):
+            call()
+
+
+STATIC = RNG.normal(size=(8, 3))
+
+
+@pytest.mark.parametrize("inputs", [[X, STATIC], (STATIC, X), [X, X]], ids=["last", "first", "no"])
+def test_several_inputs_are_refused_with_the_line_that_makes_them_one(inputs):
+    with pytest.raises(ValueError, match=r"shape \(8, 6, 2\).*np.concatenate\(\[sequences, np.re"):
+        fitted(inputs, Y)
+
+
+def test_the_line_for_static_features_works():
+    sequences, static = X, STATIC
+    with pytest.raises(ValueError, match="one value a sequence") as caught:
+        fitted([sequences, static], Y)
+    line = str(caught.value).split("at each step: ")[1].rstrip(".")
+    together = eval(line)
+    assert together.shape == (8, 6, 5)
+    assert np.array_equal(together[:, 3, 2:], static)
+
+
+# data frames
+
+
+def table(column):
+    return {"a": list(Y), "it": list(column)}
+
+
+DATES = pd.date_range("2020-01-01", periods=8).to_pydatetime()
+COLUMNS = {
+    "dates": DATES,
+    "durations": DATES - DATES[0],
+    "text": list("abcdefgh"),
+    "times": [date.time() for date in DATES],
+}
+
+
+@pytest.mark.parametrize("frame", [pd.DataFrame, pl.DataFrame], ids=["pandas", "polars"])
+@pytest.mark.parametrize("name", COLUMNS)
+def test_a_column_without_numbers_is_named_with_its_dtype(frame, name):
+    data = frame(table(COLUMNS[name]))
+    dtype = str(data["it"].dtype).replace("[", r"\[").replace("(", r"\(")[:8]
+    message = f"X has a column 'it' of dtype {dtype}.*Drop it.*make_column_transformer"
+    for model in (StackedLSTMRegressor(), ROWS):
+        with pytest.raises(ValueError, match=message):
+            model.fit(data, Y) if model is not ROWS else model.predict(data)
+    with pytest.raises(ValueError, match=message.replace("X has", r"X\[2\] has")):
+        MODEL.predict([X[0], X[1], data])
+    with pytest.raises(ValueError, match=message.replace("X has", "y has")):
+        fitted(X, data)
+
+
+@pytest.mark.parametrize(
+    "column",
+    [
+        pd.Categorical(list("abcdefgh")),
+        pd.Series(DATES).dt.tz_localize("UTC"),
+        pd.Series(DATES).dt.to_period("D"),
+        [10**400] * 8,
+        [{}] * 8,
+    ],
+    ids=["categories", "time zone", "periods", "huge integers", "dicts"],
+)
+def test_columns_of_pandas_that_hold_no_numbers_are_named(column):
+    with pytest.raises(ValueError, match="X has a column 'it' of dtype"):
+        fitted(pd.DataFrame({"a": Y, "it": column}), Y)
+
+
+@pytest.mark.parametrize(
+    "column",
+    [
+        pd.Series(range(8), dtype=object),
+        pd.Series(range(8), dtype="Int64"),
+        pd.Series(range(8), dtype="category"),
+        pd.Series([True, False] * 4),
+        pd.Series([True, False] * 4, dtype="boolean"),
+    ],
+    ids=["objects", "Int64", "categories", "bool", "boolean"],
+)
+def test_columns_of_pandas_that_hold_numbers_are_read(column):
+    data = pd.DataFrame({"a": Y, "it": column})
+    expected = fitted(data.astype(float).to_numpy(), Y).predict(data.astype(float).to_numpy())
+    model = fitted(data, Y)
+    assert list(model.feature_names_in_) == ["a", "it"]
+    assert np.array_equal(model.predict(data), expected)
+
+
+@pytest.mark.parametrize("dtype", [pl.Int8, pl.Boolean, pl.Float32, pl.Decimal(10, 2)], ids=str)
+def test_columns_of_polars_that_hold_numbers_are_read(dtype):
+    data = pl.DataFrame({"a": Y, "it": pl.Series([0, 1] * 4).cast(dtype)})
+    plain = np.column_stack([Y, [0, 1] * 4])
+    assert np.array_equal(fitted(data, Y).predict(data), fitted(plain, Y).predict(plain))
+
+
+def test_missing_numbers_of_a_data_frame_are_named_by_their_place():
+    data = pd.DataFrame({"a": Y, "it": pd.Series([1, pd.NA] * 4, dtype="Int64")})
+    with pytest.raises(ValueError, match="NaN at sample 1, column 1"):
+        fitted(data, Y)
+
+
+# nested lists, None, huge integers
+
+
+@pytest.mark.parametrize("frame", [pd.Series, pl.Series], ids=["pandas", "polars"])
+def test_a_series_of_lists_is_the_list_of_lists(frame):
+    rows = X[:, :, 0].tolist()
+    model = fitted(frame(rows), Y)
+    assert model.n_features_in_ == 6
+    assert np.array_equal(model.predict(frame(rows)), ROWS.predict(rows))
+    ragged = [x[:, 0].tolist() for x in LISTED]
+    assert np.array_equal(
+        fitted(frame(ragged), Y).predict(frame(ragged)), fitted(ragged, Y).predict(ragged)
+    )
+
+
+def test_a_series_of_nested_lists_is_three_dimensional():
+    assert np.array_equal(MODEL.predict(pd.Series(X.tolist())), MODEL.predict(X))
+
+
+def test_none_is_nan_whatever_else_is_in_the_call():
+    short, long = [[1.0, 2.0], [3.0, 4.0]], [[1.0, 2.0], [3.0, 4.0], [None, None]]
+    alone = MODEL.predict([short])
+    for others in ([], [short], [long], [long, short], [[[1.0, 2.0]]]):
+        assert MODEL.predict([long, *others])[0] == alone[0]
+    middle = [[1.0, 2.0], [None, None], [3.0, 4.0]]
+    for others in ([], [middle], [short]):
+        with pytest.raises(ValueError, match="X contains NaN at sample 0, step 1, feature 0"):
+            MODEL.predict([middle, *others])
+    with pytest.raises(ValueError, match="X contains NaN at sample 0, column 1"):
+        ROWS.predict([[1, None, 3, 4, 5, 6]])
+
+
+@pytest.mark.parametrize(
+    "form", [list, lambda X: np.array(X, dtype=object)], ids=["list", "object array"]
+)
+def test_huge_integers_are_refused_by_name(form):
+    equal = [[[10**400, 1], [1, 2]], [[1, 2], [1, 2]]]
+    for call in (lambda: fitted(form(equal), [1, 2]), lambda: MODEL.predict(form(equal))):
+        with pytest.raises(ValueError, match="X is not an array of real numbers: int too large"):
+            call()
+    with pytest.raises(ValueError, match=r"X\[1\] is not an array of real numbers: int too large"):
+        MODEL.predict([[[1, 2]], [[10**400, 1], [1, 2]]])
+    with pytest.raises(ValueError, match="y is not an array of real numbers: int too large"):
+        fitted(X, form([10**400, *range(7)]))
+
+
+# masks
+
+
+def masked(values):
+    return np.ma.masked_array(
+        values, mask=np.arange(np.size(values)).reshape(np.shape(values)) == 3
+    )
+
+
+@pytest.mark.parametrize(
+    ("name", "call"),
+    [
+        ("X", lambda: fitted(masked(X), Y)),
+        ("X", lambda: MODEL.predict(masked(X))),
+        ("X", lambda: MODEL.score(masked(X), Y)),
+        ("X", lambda: ROWS.predict(masked(X[:, :, 0]))),
+        (r"X\[2\]", lambda: MODEL.predict([*LISTED[:2], masked(LISTED[2])])),
+        ("y", lambda: fitted(X, masked(Y))),
+        ("y", lambda: fitted(X, masked(X))),
+        ("y", lambda: MODEL.score(X, masked(Y))),
+        ("y", lambda: fitted(X, masked(X[:, :, 0]), return_sequences=True)),
+        (r"y\[0\]", lambda: fitted(LISTED, [masked(STEPS[0]), *STEPS[1:]], return_sequences=True)),
+        ("y", lambda: step_scorer("r2")(MANY, X, masked(X[:, :, 0]))),
+        ("sample_weight", lambda: StackedLSTMRegressor().fit(X, Y, masked(np.ones(8)))),
+        ("sample_weight", lambda: StackedLSTMRegressor().partial_fit(X, Y, masked(np.ones(8)))),
+        ("sample_weight", lambda: MODEL.score(X, Y, masked(np.ones(8)))),
+        ("sample_weight", lambda: step_scorer("r2")(MANY, X, X[:, :, 0], masked(np.ones(8)))),
+    ],
+)
+def test_masked_entries_are_refused_by_name(name, call):
+    with pytest.raises(ValueError, match=f"{name} has masked entries"):
+        call()
+
+
+def test_a_mask_that_hides_nothing_is_none():
+    plain = np.ma.masked_array
+    weight = np.ones(8)
+    model = StackedLSTMRegressor(1, 4, max_epochs=1, random_state=0)
+    expected = model.fit(X, Y, weight).predict(X)
+    model.fit(plain(X), plain(Y), plain(weight))
+    assert np.array_equal(model.predict(plain(X)), expected)
+    assert model.score(plain(X), plain(Y), plain(weight)) == model.score(X, Y, weight)
+
+
+# arrays of other libraries
+
+
+@pytest.fixture
+def dispatch(monkeypatch):
+    monkeypatch.setenv("SCIPY_ARRAY_API", "1")
+    try:
+        with config_context(array_api_dispatch=True):
+            yield
+    except ImportError as error:
+        pytest.skip(str(error))
+
+
+@pytest.mark.usefixtures("dispatch")
+def test_tensors_are_arrays_whatever_scikit_learn_does_with_them():
+    tensors = torch.tensor(X), torch.tensor(Y)
+    model = StackedLSTMRegressor(1, 4, max_epochs=1, random_state=0)
+    model.fit(*tensors)
+    assert np.array_equal(model.predict(tensors[0]), fitted(X, Y).predict(X))
+    weight = torch.arange(8.0)
+    expected = clone(model).fit(X, Y, weight.numpy()).predict(X)
+    assert np.array_equal(model.fit(*tensors, weight).predict(tensors[0]), expected)
+    assert model.score(*tensors) == model.score(X, Y)
+    assert np.array_equal(ROWS.predict(tensors[0][:, :, 0]), ROWS.predict(X[:, :, 0]))
+    assert step_scorer("r2")(MANY, tensors[0], tensors[0][:, :, 0]) > -np.inf
+
+
+def test_tensors_that_numpy_does_not_take_are_refused_by_name():
+    with pytest.raises(ValueError, match=r"X is not an array of real numbers: .*BFloat16"):
+        MODEL.predict(torch.zeros(2, 6, 2, dtype=torch.bfloat16))
+
+
+def test_sparse_x_is_left_to_scikit_learn():
+    with pytest.raises(TypeError, match="Sparse data"):
+        ROWS.predict(sparse.csr_array(X[:, :, 0]))
