@@ -23,6 +23,7 @@ from .building import PRECISIONS, build_net, initialize
 from .checkpoints import open_checkpoint
 from .describing import describe
 from .drift import warn_if_far
+from .keras_words import LossNames, advice, refuse_keras_words, warn_of_units_as_layers
 from .module import POOLINGS, SKIPS, StackedLSTM
 from .net import LOSSES, OPTIMIZERS
 from .recipes import recipe_of_epoch, recipe_of_fit
@@ -48,7 +49,8 @@ class StackedLSTMRegressor(RegressorMixin, BaseEstimator):
     Parameters
     ----------
     n_layers : int, default=2
-        Number of stacked LSTM layers.
+        Number of stacked LSTM layers. It comes first: ``StackedLSTMRegressor(3)`` has three
+        layers, while Keras' ``LSTM(50)`` is one layer of 50 units, ``n_layers=1, units=50``.
 
     units : int or sequence of int, default=64
         Memory cells in each layer, or one number a layer, bottom first.
@@ -275,7 +277,7 @@ class StackedLSTMRegressor(RegressorMixin, BaseEstimator):
         "return_sequences": ["boolean"],
         "n_timesteps": [Interval(Integral, 1, None, closed="left"), None],
         "standardize": ["boolean"],
-        "loss": [StrOptions(set(LOSSES))],
+        "loss": [LossNames(set(LOSSES))],
         "quantile": [Interval(Real, 0, 1, closed="neither"), "array-like"],
         "lr": [Interval(Real, 0, LARGEST_FLOAT, closed="right"), StrOptions({"auto"})],
         "batch_size": [Interval(Integral, 1, None, closed="left"), StrOptions({"auto"})],
@@ -297,6 +299,8 @@ class StackedLSTMRegressor(RegressorMixin, BaseEstimator):
         "verbose": ["verbose"],
     }
 
+    @warn_of_units_as_layers
+    @refuse_keras_words
     def __init__(
         self,
         n_layers: int = 2,
@@ -364,6 +368,7 @@ class StackedLSTMRegressor(RegressorMixin, BaseEstimator):
         self.random_state = random_state
         self.verbose = verbose
 
+    @refuse_keras_words
     @_fit_context(prefer_skip_nested_validation=True)
     def fit(self, X: Any, y: Any, sample_weight: ArrayLike | None = None) -> StackedLSTMRegressor:
         """Fit the model.
@@ -420,6 +425,7 @@ class StackedLSTMRegressor(RegressorMixin, BaseEstimator):
             self.net_, self._recipe = net, recipe
         return self
 
+    @refuse_keras_words
     @_fit_context(prefer_skip_nested_validation=True)
     def partial_fit(
         self, X: Any, y: Any, sample_weight: ArrayLike | None = None
@@ -520,6 +526,30 @@ class StackedLSTMRegressor(RegressorMixin, BaseEstimator):
         score = r2_score if quantiles is None else partial(_mean_d2_score, quantiles)
         y_pred = self.net_.predict_in_order(sequences)
         return mean_score(score, targets, y_pred, sample_weight)
+
+    def set_params(self, **params: Any) -> StackedLSTMRegressor:
+        """Set parameters by their names.
+
+        Parameters
+        ----------
+        **params : dict
+            Parameters of the estimator.
+
+        Returns
+        -------
+        StackedLSTMRegressor
+            The estimator itself.
+
+        Raises
+        ------
+        ValueError
+            If there is no such parameter. If it is Keras', the message says what it is here.
+        """
+        said = advice(name for name in params if name not in self.get_params())
+        if said:
+            raise ValueError(f"Invalid parameter for estimator {type(self).__name__}. {said}")
+        super().set_params(**params)
+        return self
 
     @property
     def module_(self) -> StackedLSTM:

@@ -481,7 +481,7 @@ def _check_array(estimator: Any, X: ArrayLike, reset: bool) -> NDArray[Any]:
     if dims == 1 and (reset or estimator._X_form != "rows"):
         raise ValueError(_why_not_1d(estimator, np.shape(X), reset))
     if dims > 1:
-        _check_same_form(estimator, "rows" if dims == 2 else "steps", reset, np.shape(X))
+        _check_same_form(estimator, "rows" if dims == 2 else "steps", reset, X)
     with naming("X"):
         checked: NDArray[Any] = validate_data(
             estimator,
@@ -516,7 +516,7 @@ def _stacked(rows: list[NDArray[Any]]) -> NDArray[Any]:
 
 
 def _check_same_form(
-    estimator: Any, form: str, reset: bool, shape: tuple[int, ...] | None = None
+    estimator: Any, form: str, reset: bool, table: ArrayLike | None = None
 ) -> None:
     """Tell rows of a table from 3-D X; a list of 1-D arrays was as good as either."""
     if reset:
@@ -528,7 +528,8 @@ def _check_same_form(
             "series": "a list of 1-D arrays",
         }
         advice = ""
-        if form == "rows" and shape:
+        if form == "rows" and table is not None:
+            shape = np.shape(table)
             advice = f" X has shape {shape}.{_how_to_make_3d(estimator, shape)}"
         raise ValueError(
             f"X is {forms[form]}, but {type(estimator).__name__} was fitted with X that is "
