@@ -26,6 +26,7 @@ from .drift import warn_if_far
 from .keras_words import LossNames, advice, refuse_keras_words, warn_of_units_as_layers
 from .module import POOLINGS, SKIPS, StackedLSTM
 from .net import LOSSES, OPTIMIZERS
+from .padding import warn_of_padding
 from .recipes import recipe_of_epoch, recipe_of_fit
 from .sequences import Sequences, as_sequences
 from .targets import as_targets, drop_unused, mean_score
@@ -605,7 +606,9 @@ class StackedLSTMRegressor(RegressorMixin, BaseEstimator):
         self, X: Any, y: Any, sample_weight: ArrayLike | None, *, reset: bool
     ) -> SequenceDataset:
         sequences = as_sequences(self, X, n_timesteps=self.n_timesteps, reset=reset)
-        if not reset:
+        if reset:
+            warn_of_padding(sequences, self._X_form)
+        else:
             self._check_n_timesteps(sequences.n_features)
             self._warn_if_far(sequences)
         targets, self._y_form = as_targets(
