@@ -33,7 +33,7 @@ from .targets import as_targets, drop_unused, mean_score
 from .threads import own_torch
 
 # Python's integers know no limit, and torch, to which these parameters go, does.
-LARGEST_FLOAT = float(np.finfo(np.float64).max)
+FLOATS = ("lr", "weight_decay", "clip_norm", "tol")
 MOST_EPOCHS = int(np.iinfo(np.int64).max)
 
 
@@ -280,17 +280,17 @@ class StackedLSTMRegressor(RegressorMixin, BaseEstimator):
         "standardize": ["boolean"],
         "loss": [LossNames(set(LOSSES))],
         "quantile": [Interval(Real, 0, 1, closed="neither"), "array-like"],
-        "lr": [Interval(Real, 0, LARGEST_FLOAT, closed="right"), StrOptions({"auto"})],
+        "lr": [Interval(Real, 0, None, closed="neither"), StrOptions({"auto"})],
         "batch_size": [Interval(Integral, 1, None, closed="left"), StrOptions({"auto"})],
         "max_epochs": [Interval(Integral, 0, MOST_EPOCHS, closed="both"), StrOptions({"auto"})],
         "optimizer": [StrOptions(set(OPTIMIZERS)), callable],
-        "weight_decay": [Interval(Real, 0, LARGEST_FLOAT, closed="both"), StrOptions({"auto"})],
-        "clip_norm": [Interval(Real, 0, LARGEST_FLOAT, closed="right"), None],
+        "weight_decay": [Interval(Real, 0, None, closed="left"), StrOptions({"auto"})],
+        "clip_norm": [Interval(Real, 0, None, closed="neither"), None],
         "lr_schedule": [StrOptions({"one_cycle", "constant"})],
         "early_stopping": ["boolean"],
         "validation_fraction": [Interval(Real, 0, 1, closed="neither")],
         "n_iter_no_change": [Interval(Integral, 1, None, closed="left")],
-        "tol": [Interval(Real, 0, LARGEST_FLOAT, closed="both")],
+        "tol": [Interval(Real, 0, None, closed="left")],
         "warm_start": ["boolean"],
         "precision": [StrOptions(set(PRECISIONS))],
         "device": [str, torch.device],
@@ -605,6 +605,7 @@ class StackedLSTMRegressor(RegressorMixin, BaseEstimator):
     def _check_fit_input(
         self, X: Any, y: Any, sample_weight: ArrayLike | None, *, reset: bool
     ) -> SequenceDataset:
+        self._check_floats()
         sequences = as_sequences(self, X, n_timesteps=self.n_timesteps, reset=reset)
         if reset:
             warn_of_padding(sequences, self._X_form)
@@ -616,6 +617,14 @@ class StackedLSTMRegressor(RegressorMixin, BaseEstimator):
         )
         sequences, targets, weight = drop_unused(sequences, targets, sample_weight)
         return SequenceDataset(sequences, targets, weight, has_steps=self.return_sequences)
+
+    def _check_floats(self) -> None:
+        for name in FLOATS:
+            value = getattr(self, name)
+            try:
+                float(value) if isinstance(value, Integral) else None
+            except OverflowError as error:
+                raise ValueError(f"{name} is an integer that no float can be: {error}.") from error
 
     def _check_predict_input(self, X: Any) -> Sequences:
         if not hasattr(self, "net_"):
