@@ -18,24 +18,24 @@ PAGE = "See the page 'Coming from Keras' of the documentation, docs/keras.rst."
 # Keras' parameters that are called otherwise here, or are not there. The table "Parameters" on the
 # page says the same.
 PARAMETERS = {
-    "activation": "nothing: the layers have tanh, and their gates the sigmoid",
+    "activation": "nothing; the layers have tanh, and their gates the sigmoid",
     "class_weight": "sample_weight of fit",
     "clipnorm": "clip_norm, of all gradients together",
     "epochs": "max_epochs",
     "global_clipnorm": "clip_norm",
-    "go_backwards": "nothing: pass X[:, ::-1]",
+    "go_backwards": "nothing; pass X[:, ::-1]",
     "initial_epoch": "warm_start=True",
-    "input_shape": "nothing: fit reads it from X",
+    "input_shape": "nothing; fit reads it from X",
     "kernel_regularizer": "weight_decay",
     "learning_rate": "lr",
-    "metrics": "nothing: take score, or any metric of scikit-learn",
+    "metrics": "nothing; take score, or any metric of scikit-learn",
     "min_delta": "tol",
     "patience": "n_iter_no_change",
-    "recurrent_activation": "nothing: the layers have tanh, and their gates the sigmoid",
+    "recurrent_activation": "nothing; the layers have tanh, and their gates the sigmoid",
     "recurrent_dropout": "dropout, which is between the layers",
     "seed": "random_state",
-    "shuffle": "nothing: training always shuffles",
-    "stateful": "nothing: pass whole sequences",
+    "shuffle": "nothing; training always shuffles",
+    "stateful": "nothing; pass whole sequences",
     "validation_data": "validation_data of fit",
     "validation_split": "early_stopping=True, validation_fraction",
 }
@@ -56,7 +56,7 @@ def advice(words: Iterable[str]) -> str | None:
     """Say what the first of Keras' words among some is here; `None` if there is none."""
     for word in words:
         if word in PARAMETERS:
-            return f"Keras' {word} is {PARAMETERS[word]}. {PAGE}"
+            return f"Keras' {word} is here: {PARAMETERS[word]}. {PAGE}"
     return None
 
 

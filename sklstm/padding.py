@@ -75,12 +75,12 @@ def warn_of_padding(X: Sequences, form: str) -> None:
     found = find_padding(X)
     if found is None:
         return
-    value, end = f"{found.value:.15g}", "end" if found.at_end else "start"
+    value, end = f"{found.value:.15g}", "last" if found.at_end else "first"
     drawn = f" {found.n_seen:,} drawn at random from" if found.n_seen < len(X) else ""
     to_3d = f".reshape(len(X), -1, {X.n_features})" if form == "rows" else ""
     warnings.warn(
         f"X looks padded with {value}: {found.n_padded:,} of{drawn} {len(X):,} sequences have it "
-        f"at all features of their {end}, for unequal numbers of steps, and nowhere else. "
+        f"at all features of their {end} steps, unequally many, and nowhere else. "
         "The model reads these steps as data. If they are padding, make them missing: "
         f"X = np.where(X == {value}, np.nan, X){to_3d}, or leave them out of a list of sequences.",
         SequenceDataWarning,

@@ -34,7 +34,7 @@ def test_no_word_of_keras_is_a_parameter_here():
 
 @pytest.mark.parametrize("word", PARAMETERS)
 def test_keras_words_are_refused_with_what_they_are_here(word):
-    said = rf"Keras' {word} is {re.escape(PARAMETERS[word])}\. See .*Coming from Keras"
+    said = rf"Keras' {word} is here: {re.escape(PARAMETERS[word])}\. See .*Coming from Keras"
     with pytest.raises(TypeError, match=rf"__init__ has no parameter '{word}'\. {said}"):
         StackedLSTMRegressor(units=8, **{word: 1})
     with pytest.raises(ValueError, match=f"Invalid parameter for estimator .*{said}"):
@@ -47,7 +47,9 @@ def test_keras_words_are_refused_with_what_they_are_here(word):
 @pytest.mark.parametrize("method", ["fit", "partial_fit"])
 def test_fit_says_which_parameter_of_the_estimator_a_word_is(method):
     fit = getattr(StackedLSTMRegressor(), method)
-    with pytest.raises(TypeError, match=rf"{method} has no parameter 'epochs'.* is max_epochs\. "):
+    with pytest.raises(
+        TypeError, match=rf"{method} has no parameter 'epochs'.* here: max_epochs\. "
+    ):
         fit(X, Y, epochs=3)
     with pytest.raises(TypeError, match=r"'batch_size'.*StackedLSTMRegressor\(batch_size=\.\.\."):
         fit(X, Y, batch_size=3)
