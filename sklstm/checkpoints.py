@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,6 +17,7 @@ from torch import Tensor
 from .batches import SequenceDataset
 from .building import Recipe
 from .callbacks import Progress
+from .exceptions import warn
 from .net import StackedLSTMNet, resolve_device
 from .plain import from_plain, to_plain, versions
 from .recipes import NOT_IN_A_RECIPE, checked_recipe
@@ -171,10 +171,9 @@ class KeepState(Callback):
         try:
             self._write(net)
         except (OSError, MemoryError) as error:
-            warnings.warn(
+            warn(
                 f"Training goes on without a checkpoint of epoch {len(net.history)}: {error}",
                 RuntimeWarning,
-                stacklevel=2,
             )
 
     def _check_header(self, net: StackedLSTMNet) -> None:

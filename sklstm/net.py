@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import copy
 import math
-import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
 from itertools import chain
@@ -19,6 +18,7 @@ from torch import Tensor, nn
 
 from .batches import FEW_ROWS, MANY_ROWS, ROWS, blocks_in_order, inputs_of, rows_to_predict
 from .callbacks import Average, BestEpoch, DivergedError, StopTraining, copies
+from .exceptions import warn
 from .heap import heap_kept
 from .randomness import FitGenerators
 from .sequences import Sequences, ranges
@@ -530,4 +530,4 @@ def _filled(values: Tensor, n_missing: int) -> Tensor:
 
 
 def _warn(message: str) -> None:
-    warnings.warn(message, ConvergenceWarning, stacklevel=2)
+    warn(message, ConvergenceWarning)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import time
-import warnings
 from collections.abc import Callable, Iterable, Sequence
 from numbers import Real
 from typing import Any, ClassVar
@@ -25,6 +24,7 @@ from sklearn.utils.metaestimators import _safe_split, available_if
 from sklearn.utils.parallel import Parallel, delayed
 from sklearn.utils.validation import _check_method_params, check_is_fitted
 
+from .exceptions import warn
 from .growing import check_depths, grow
 from .pipelines import final_prefix, final_regressor
 
@@ -418,7 +418,7 @@ def _results(
 def _warn_of_undefined(scores: NDArray[np.float64]) -> None:
     means = scores.mean(axis=1)
     if not np.isfinite(means).all():
-        warnings.warn(f"Mean test scores are not finite: {means}.", UserWarning, stacklevel=3)
+        warn(f"Mean test scores are not finite: {means}.", UserWarning)
 
 
 def standard_errors(scores: NDArray[np.float64]) -> NDArray[np.float64]:
