@@ -158,6 +158,7 @@ class BestEpoch(Callback):
         self.goes_on_ = False
         self.n_held_out_ = 0
         self.n_misses_ = 0
+        self.is_over_ = False
         self.weights_: list[Tensor] = []
         return self
 
@@ -194,14 +195,18 @@ class BestEpoch(Callback):
         does the loss on fewer than 30 samples.
         """
         n_last = len(net.history) // LAST
-        if self.goes_on_ or self.n_held_out_ < FEWEST or not n_last:
+        held_out = 0 if self.patience is None else self.n_held_out_
+        if self.goes_on_ or held_out < FEWEST or not n_last:
             return None
         losses = net.history[:, self.monitor]
         before, last = min(losses[:-n_last]), min(losses[-n_last:])
         return (before, last) if last < min((1 - FALL) * before, before - self.tol) else None
 
     def on_train_end(self, net: Any, **kwargs: Any) -> None:
+        if self.is_over_:  # called again after an interrupt: the weights are in place
+            return
         net.set_weights(self.weights_ if self.restore_ and self.weights_ else net.weights_to_keep())
+        self.is_over_ = True
         self.weights_ = []
 
 

@@ -20,6 +20,7 @@ from .batches import FEW_ROWS, MANY_ROWS, ROWS, blocks_in_order, inputs_of, rows
 from .callbacks import Average, BestEpoch, DivergedError, StopTraining, copies
 from .exceptions import warn
 from .heap import heap_kept
+from .interrupts import import_what_optimizers_need
 from .randomness import FitGenerators
 from .sequences import Sequences, ranges
 from .threads import Workers, own_torch
@@ -157,6 +158,7 @@ class StackedLSTMNet(NeuralNetRegressor):
             raise ValueError(f"callbacks cannot be used: {error}") from error
 
     def initialize_optimizer(self, *args: Any, **kwargs: Any) -> StackedLSTMNet:
+        import_what_optimizers_need()
         try:
             return super().initialize_optimizer(*args, **kwargs)
         except (TypeError, ValueError) as error:
@@ -202,11 +204,15 @@ class StackedLSTMNet(NeuralNetRegressor):
 
     def partial_fit(self, X: Any, y: Any = None, classes: Any = None, **kwargs: Any) -> Any:
         with self._at_work():
+            self.ended_ = False
             try:
                 super().partial_fit(X, y, classes, **kwargs)
             except KeyboardInterrupt:
                 self.best_epoch.on_train_end(self)
                 _warn("Training was interrupted before or after its epochs.")
+            else:
+                if not self.ended_:  # by an interrupt that skorch has caught, such as a second one
+                    raise KeyboardInterrupt
             self._set_training(False)
         return self
 
@@ -221,6 +227,7 @@ class StackedLSTMNet(NeuralNetRegressor):
             self._end_diverged()
         else:
             self._warn_if_falling()
+        self.ended_ = True
         return self
 
     def rehearse(self, data: Any) -> None:
