@@ -40,6 +40,9 @@ class Growing(BaseEstimator):
         self.stages_ = list(self._stages(X, y, params))
         return self
 
+    def predict(self, X: Any) -> Any:
+        return self.stages_[-1].model.predict(X)
+
     def get_metadata_routing(self) -> Any:
         return self.regressor.get_metadata_routing()
 
@@ -66,9 +69,10 @@ def grow(
     estimator = clone(estimator)
     growing = Growing(final_step(estimator), depths)
     fitted = with_final_step(estimator, growing).fit(X, y, **fit_params)
-    for stage in growing.stages_:
+    stages: list[Stage] = final_step(fitted).stages_
+    for stage in stages:
         stage.model = with_final_step(fitted, stage.model)
-    return growing.stages_
+    return stages
 
 
 def check_depths(depths: Iterable[int]) -> list[int]:

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterable, Sequence
-from numbers import Real
+from numbers import Integral, Real
 from typing import Any, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
-from sklearn.base import BaseEstimator, MetaEstimatorMixin, _fit_context
+from sklearn.base import BaseEstimator, MetaEstimatorMixin, _fit_context, clone
 from sklearn.metrics import check_scoring, get_scorer_names
 from sklearn.model_selection import check_cv
 from sklearn.utils import Bunch, get_tags, indexable
@@ -53,9 +53,9 @@ class DepthSearchCV(MetaEstimatorMixin, BaseEstimator):
 
     Parameters
     ----------
-    estimator : StackedLSTMRegressor or Pipeline
-        The regressor, or a pipeline that ends in one, with a `skip`. Earlier steps are
-        fitted once a fold.
+    estimator : StackedLSTMRegressor, Pipeline or TransformedTargetRegressor
+        The regressor, with a `skip`, a pipeline that ends in one, or what transforms the
+        targets of either. Earlier steps and the transformer are fitted once a fold.
 
     depths : sequence of int, default=(1, 2, 3, 4)
         Values of `n_layers`, rising.
@@ -88,7 +88,7 @@ class DepthSearchCV(MetaEstimatorMixin, BaseEstimator):
         to those before it; `mean_cumulative_fit_time` is the sum. Further columns:
         `n_parameters`, and `mean_fit_epochs`, the epochs that the depth added.
 
-    best_estimator_ : StackedLSTMRegressor or Pipeline
+    best_estimator_ : StackedLSTMRegressor, Pipeline or TransformedTargetRegressor
         The model grown on all data; with `refit`.
 
     best_depth_ : int
@@ -157,7 +157,7 @@ class DepthSearchCV(MetaEstimatorMixin, BaseEstimator):
         "depths": ["array-like"],
         "cv": ["cv_object"],
         "scoring": [StrOptions(set(get_scorer_names())), callable, None],
-        "n_jobs": [int, None],
+        "n_jobs": [Integral, None],
         "refit": ["boolean"],
         "select": [StrOptions({"best", "one_standard_error"})],
         "verbose": ["verbose"],
@@ -214,7 +214,7 @@ class DepthSearchCV(MetaEstimatorMixin, BaseEstimator):
             If `depths` are not rising positive integers, the estimator cannot grow, a
             score is not a number, or a fit of a fold fails.
         """
-        _check_can_grow(self.estimator)
+        _check_can_grow(clone(self.estimator, safe=False))
         depths = check_depths(self.depths)
         scorer = check_scoring(self.estimator, self.scoring)
         X, y = indexable(X, y)

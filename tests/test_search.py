@@ -5,6 +5,7 @@ import pandas as pd
 import pytest
 from sklearn import config_context
 from sklearn.base import clone
+from sklearn.compose import TransformedTargetRegressor
 from sklearn.exceptions import NotFittedError
 from sklearn.linear_model import Ridge
 from sklearn.metrics import make_scorer, mean_absolute_error
@@ -284,7 +285,7 @@ def test_it_takes_pipelines(pipeline):
     table, y = windows()
     search = DepthSearchCV(pipeline, (1, 2), cv=TimeSeriesSplit(2), scoring="r2").fit(table, y)
     (name,) = search.best_params_
-    assert pipeline.get_params()[name] == 2
+    assert pipeline.get_params()[name] == "auto"
     assert search.best_estimator_.get_params()[name] == search.best_depth_
     assert search.predict(table).shape == (60,)
     assert search.score(table, y) == search.best_estimator_.score(table, y)
@@ -437,3 +438,71 @@ def test_bad_parameters_are_named(name, value, sequences):
 def test_a_splitter_without_splits_is_named(sequences):
     with pytest.raises(ValueError, match=r"cv=.*no split"):
         DepthSearchCV(small(), cv=[]).fit(*sequences)
+
+
+# estimators around the regressor
+
+
+def squares(regressor):
+    return TransformedTargetRegressor(regressor, func=np.sqrt, inverse_func=np.square)
+
+
+@pytest.mark.parametrize(
+    ("around", "prefix"),
+    [
+        (lambda model: squares(model), "regressor__"),
+        (
+            lambda model: squares(make_pipeline(StandardScaler(), model)),
+            "regressor__stackedlstmregressor__",
+        ),
+        (
+            lambda model: make_pipeline(StandardScaler(), squares(model)),
+            "transformedtargetregressor__regressor__",
+        ),
+    ],
+)
+def test_transformed_targets_are_seen_through(around, prefix, sequences):
+    X, y = sequences
+    X, y = X[:, :, 0], (y - y.min() + 1) ** 2
+    search = DepthSearchCV(around(small()), (1, 2), cv=2).fit(X, y)
+    assert search.best_params_ == {f"{prefix}n_layers": search.best_depth_}
+    fitted = final_step(search.best_estimator_)
+    assert fitted.n_layers_ == search.best_depth_
+    assert search.best_estimator_.get_params()[f"{prefix}n_layers"] == search.best_depth_
+    direct = DepthSearchCV(small(), (1, 2), cv=2)
+    by_hand = StandardScaler().fit_transform(X) if "stacked" in prefix or "t__" in prefix else X
+    direct.fit(by_hand, np.sqrt(y))
+    if search.best_depth_ == direct.best_depth_:
+        expected = np.square(direct.predict(by_hand))
+        assert search.predict(X) == pytest.approx(expected, rel=1e-4)
+    again = clone(search.best_estimator_).fit(X, y)
+    assert final_step(again).n_layers_ == search.best_depth_
+
+
+def test_a_fitted_transformer_of_targets_is_searched_by_its_parameters(sequences):
+    X, y = sequences
+    estimator = squares(small(units=(4, 4))).fit(X, (y - y.min()) ** 2)
+    estimator.set_params(regressor__units=3)
+    search = DepthSearchCV(estimator, (1, 2), cv=2).fit(X, (y - y.min()) ** 2)
+    assert final_step(search.best_estimator_).units == 3
+    assert final_step(estimator).units == (4, 4)
+
+
+def test_other_regressors_behind_transformed_targets_are_named(sequences):
+    with pytest.raises(TypeError, match="got a TransformedTargetRegressor of Ridge"):
+        DepthSearchCV(squares(Ridge())).fit(*sequences)
+
+
+def test_the_number_of_jobs_may_be_a_numpy_integer(sequences):
+    search = DepthSearchCV(small(max_epochs=1), (1,), cv=2, n_jobs=np.int64(1))
+    assert search.fit(*sequences).best_depth_ == 1
+
+
+# depth by sizes
+
+
+def test_a_search_over_tuples_of_units_is_a_search_over_depths(sequences):
+    grid = {"units": [(4,), (4, 2), (4, 2, 2)]}
+    search = GridSearchCV(small(max_epochs=1), grid, cv=2, error_score="raise").fit(*sequences)
+    assert np.isfinite(search.cv_results_["mean_test_score"]).all()
+    assert search.best_estimator_.n_layers_ == len(search.best_params_["units"])
