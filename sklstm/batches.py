@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
+from numbers import Integral
 from typing import Any
 
 import numpy as np
@@ -23,6 +24,8 @@ PREDICT_ROWS = 256
 # second: with these, oneDNN's layers round each sequence alike whatever stands beside it. One row
 # alone takes another way than two, and with AVX as the best instructions so do 98 to 126 rows.
 ROWS, FEW_ROWS, MANY_ROWS = 2, 96, 32
+# A fraction of n samples may be a whole number of them but for rounding, which is some 1e-16 of it.
+ROUNDING = 1e-12
 
 
 class SequenceDataset(Dataset[Any]):
@@ -41,6 +44,11 @@ class SequenceDataset(Dataset[Any]):
 
     has_steps : bool, default=False
         Whether y has targets for each step of X, rather than for each sample.
+
+    Attributes
+    ----------
+    validation : SequenceDataset or None
+        What to measure the validation loss on, where that is no part of these samples.
     """
 
     def __init__(
@@ -50,6 +58,7 @@ class SequenceDataset(Dataset[Any]):
         sample_weight: NDArray[np.float64] | None = None,
         has_steps: bool = False,
     ) -> None:
+        self.validation: SequenceDataset | None = None
         self.X = X if isinstance(X, Sequences) else Sequences.equal(X)
         self.has_steps = has_steps
         self.y = y if isinstance(y, Sequences) else _single_steps(y, len(X))
@@ -190,19 +199,38 @@ def _batches_of_like_length(
 
 
 class TailSplit:
-    """Hold out the last part of the data: overlapping windows leak into a random split."""
+    """Hold out the last part of the data: overlapping windows leak into a random split.
 
-    def __init__(self, fraction: float) -> None:
-        self.fraction = fraction
+    Parameters
+    ----------
+    held_out : float, int or None
+        Fraction of the samples, rounded up, or their number; `None` holds out none. Data that
+        come with validation data of their own are left whole.
+    """
+
+    def __init__(self, held_out: float | None) -> None:
+        self.held_out = held_out
 
     def __call__(
         self, dataset: SequenceDataset, y: Any = None
-    ) -> tuple[SequenceDataset, SequenceDataset]:
+    ) -> tuple[SequenceDataset, SequenceDataset | None]:
+        if dataset.validation is not None:
+            by_length = np.argsort(dataset.validation.X.lengths, kind="stable")
+            return dataset, dataset.validation.part(by_length)
+        if self.held_out is None:
+            return dataset, None
         n_samples = len(dataset)
-        n_tail = math.ceil(self.fraction * n_samples)
-        if n_tail == n_samples:
+        n_tail = self._n_tail(self.held_out, n_samples)
+        if n_tail >= n_samples:
             raise ValueError(
-                f"early_stopping with validation_fraction={self.fraction} leaves nothing to "
+                f"early_stopping with validation_fraction={self.held_out} leaves nothing to "
                 f"train on: n_samples={n_samples}."
             )
         return dataset.split(n_samples - n_tail)
+
+    @staticmethod
+    def _n_tail(held_out: float, n_samples: int) -> int:
+        """Count them, without one more where 30 / 79 of 79 is 30 + 4e-15."""
+        if isinstance(held_out, Integral):
+            return int(held_out)
+        return math.ceil(held_out * n_samples * (1 - ROUNDING))

@@ -96,7 +96,7 @@ def build_net(
         iterator_train__shuffle=True,
         iterator_valid=Batches,
         iterator_valid__batch_size=PREDICT_ROWS,
-        train_split=TailSplit(recipe["validation_fraction"]) if early_stopping else None,
+        train_split=TailSplit(recipe["validation_fraction"] if early_stopping else None),
         callbacks=[*own_callbacks, *callbacks],
         device=device,
         verbose=max(0, int(recipe["verbose"]) - 1),
@@ -162,8 +162,7 @@ def initialize(net: StackedLSTMNet, data: SequenceDataset, start: StackedLSTMNet
         net.set_statistics(
             of_inputs(data.X, data.sample_weight), of_labels(data.y, data.sample_weight)
         )
-    data = net.train_split(data)[0] if net.train_split else data
-    fit_linear_path(net.module_, data, is_robust(net))
+    fit_linear_path(net.module_, net.train_split(data)[0], is_robust(net))
 
 
 def is_robust(net: StackedLSTMNet) -> bool:

@@ -269,6 +269,8 @@ def _digest(data: SequenceDataset) -> str:
             digest.update(_contiguous(sequences, block).data)
     if data.sample_weight is not None:
         digest.update(np.ascontiguousarray(data.sample_weight).data)
+    if data.validation is not None:
+        digest.update(f"validation {_digest(data.validation)}".encode())
     return digest.hexdigest()
 
 

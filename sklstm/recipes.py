@@ -32,7 +32,16 @@ MOST_REPEATS = 4
 DECOUPLED_DECAY = 0.08
 NUMBERS = {"max_epochs": int, "lr": float, "weight_decay": float}
 NOT_IN_A_RECIPE = ("n_timesteps", "warm_start", "checkpoint", "callbacks", "random_state")
-DECIDED = ("linear_steps", "scaled_steps", "lr", "batch_size", "max_epochs", "weight_decay")
+DECIDED = (
+    "n_layers",
+    "linear_steps",
+    "scaled_steps",
+    "lr",
+    "batch_size",
+    "max_epochs",
+    "weight_decay",
+)
+N_LAYERS = 2  # where nothing says how many: the fewest that are a stack
 
 
 def recipe_of_fit(
@@ -152,6 +161,7 @@ def _recipe(
         if name not in NOT_IN_A_RECIPE
     }
     optimizer = optimizer_class(recipe["optimizer"])
+    recipe["n_layers"] = _n_layers(recipe["n_layers"], recipe["units"], recipe["dropout"])
     recipe["batch_size"] = _batch_size(recipe["batch_size"], data)
     if recipe["max_epochs"] == "auto":
         recipe["max_epochs"] = auto_max_epochs(n_samples, recipe["batch_size"], labels_each)
@@ -163,6 +173,17 @@ def _recipe(
     quantiles = _quantiles(recipe["quantile"])
     recipe["quantile"] = quantiles if recipe["loss"] == "quantile" else None
     return {**recipe, "scaled_steps": _scaled_steps(estimator, data, start), "seed": seed}
+
+
+def _n_layers(n_layers: int | str, units: Any, dropout: Any) -> int:
+    if not isinstance(n_layers, str):
+        return n_layers
+    for name, sizes in (("units", units), ("dropout", dropout)):
+        if not isinstance(sizes, Real):
+            if not len(sizes):
+                raise ValueError(f"{name}={sizes!r} has no layer.")
+            return len(sizes)
+    return N_LAYERS
 
 
 def _scaled_steps(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import os
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -12,17 +13,19 @@ from typing import Any, ClassVar
 import numpy as np
 import torch
 from numpy.typing import ArrayLike, NDArray
-from sklearn.base import BaseEstimator, RegressorMixin, _fit_context, clone
+from sklearn.base import BaseEstimator, RegressorMixin, _fit_context
 from sklearn.metrics import d2_pinball_score, r2_score
 from sklearn.utils import check_random_state, estimator_html_repr
-from sklearn.utils._param_validation import Interval, StrOptions
+from sklearn.utils._param_validation import Interval, RealNotInt, StrOptions
 from sklearn.utils.validation import check_is_fitted
 
+from ._compat import CallbackSupportMixin, with_callbacks
 from .batches import SequenceDataset
 from .building import PRECISIONS, build_net, initialize
 from .checkpoints import open_checkpoint
 from .describing import describe
 from .drift import warn_if_far
+from .epoch_tasks import FitTask
 from .keras_words import LossNames, advice, refuse_keras_words, warn_of_units_as_layers
 from .module import POOLINGS, SKIPS, StackedLSTM
 from .net import LOSSES, OPTIMIZERS
@@ -31,13 +34,14 @@ from .recipes import recipe_of_epoch, recipe_of_fit
 from .sequences import Sequences, as_sequences
 from .targets import as_targets, drop_unused, mean_score
 from .threads import own_torch
+from .user_callbacks import check_callbacks, copied, naming_missing_loss
 
 # Python's integers know no limit, and torch, to which these parameters go, does.
 FLOATS = ("lr", "weight_decay", "clip_norm", "tol")
 MOST_EPOCHS = int(np.iinfo(np.int64).max)
 
 
-class StackedLSTMRegressor(RegressorMixin, BaseEstimator):
+class StackedLSTMRegressor(CallbackSupportMixin, RegressorMixin, BaseEstimator):
     """Stacked LSTM regressor.
 
     A sequence of any length goes through `n_layers` LSTM layers, each of which hands its
@@ -49,9 +53,11 @@ class StackedLSTMRegressor(RegressorMixin, BaseEstimator):
 
     Parameters
     ----------
-    n_layers : int, default=2
-        Number of stacked LSTM layers. It comes first: ``StackedLSTMRegressor(3)`` has three
-        layers, while Keras' ``LSTM(50)`` is one layer of 50 units, ``n_layers=1, units=50``.
+    n_layers : int or "auto", default="auto"
+        Number of stacked LSTM layers. "auto" is as many as `units` has numbers, or else
+        `dropout`; 2 where both are one number for all layers. It comes first:
+        ``StackedLSTMRegressor(3)`` has three layers, while Keras' ``LSTM(50)`` is one layer of
+        50 units, ``n_layers=1, units=50``.
 
     units : int or sequence of int, default=64
         Memory cells in each layer, or one number a layer, bottom first.
@@ -141,12 +147,14 @@ class StackedLSTMRegressor(RegressorMixin, BaseEstimator):
         over the last of them [8]_.
 
     early_stopping : bool, default=False
-        Whether to hold out the last part of the data, stop when the loss on it no longer
-        improves, and put the weights of its best epoch back.
+        Whether to hold out the last part of the data, or take the `validation_data` of
+        `fit`, stop when the loss on it no longer improves, and put the weights of its best
+        epoch back.
 
-    validation_fraction : float, default=0.1
-        Fraction of the samples to hold out. It is the tail of the data: overlapping
-        windows would leak into a random part.
+    validation_fraction : float or int, default=0.1
+        Samples to hold out with `early_stopping`: a fraction of them in (0, 1), rounded up,
+        or an int, their number. It is the tail of the data: overlapping windows would leak
+        into a random part. Not used where `fit` gets `validation_data`.
 
     n_iter_no_change : int, default=20
         Epochs without an improvement of `tol` after which training stops early. Patience
@@ -176,11 +184,15 @@ class StackedLSTMRegressor(RegressorMixin, BaseEstimator):
         It goes with neither `callbacks` nor an optimizer class.
 
     callbacks : list of skorch callbacks, default=None
-        Copies of these run beside the estimator's own; find them in `net_.callbacks_`.
+        Copies of these run beside the estimator's own; find them in `net_.callbacks_`. One
+        that scikit-learn cannot clone, such as one that holds a file, runs itself, in each
+        fit and in each clone of the estimator.
 
     random_state : int, RandomState instance or None, default=None
         Governs initialization, shuffling and dropout. Pass an int for the same bits at
-        every fit.
+        every fit. Going on from a fit (`warm_start`, `partial_fit`) with another int gives
+        another order of samples and other dropout from then on; anything else goes on with
+        those of the first fit.
 
     verbose : int, default=0
         1 shows a progress bar, 2 skorch's table of epochs.
@@ -203,15 +215,28 @@ class StackedLSTMRegressor(RegressorMixin, BaseEstimator):
         Number of targets; of y of shape (n_samples, horizon, n_columns),
         ``horizon * n_columns``.
 
+    n_layers_ : int
+        Number of LSTM layers.
+
+    lr_ : float
+        Learning rate of the last fit, where "auto" is decided.
+
+    batch_size_ : int
+        Samples in a mini-batch in the last fit, where "auto" is decided.
+
+    max_epochs_ : int
+        Most epochs of the last fit, where "auto" is decided; 1 after `partial_fit`.
+
     linear_steps_ : int
         Steps that the linear path reads; 0 if there is none.
 
     n_iter_ : int
-        Epochs run.
+        Epochs run, in all fits that went on from one another.
 
     best_epoch_ : int or None
-        Epoch of the last fit, counted from 1, with the lowest validation loss, or
-        training loss without `early_stopping`. `None` if no epoch was run.
+        Of the epochs of the last fit, the one with the lowest validation loss, or training
+        loss without `early_stopping`. Counted from 1 over all fits that went on from one
+        another, as `loss_curve_` has them. `None` if the last fit ran no epoch.
 
     loss_curve_ : list of float
         Training loss of each epoch, on the standardized target.
@@ -267,7 +292,7 @@ class StackedLSTMRegressor(RegressorMixin, BaseEstimator):
     """
 
     _parameter_constraints: ClassVar[dict[str, list[Any]]] = {
-        "n_layers": [Interval(Integral, 1, None, closed="left")],
+        "n_layers": [Interval(Integral, 1, None, closed="left"), StrOptions({"auto"})],
         "units": [Interval(Integral, 1, None, closed="left"), "array-like"],
         "dropout": [Interval(Real, 0, 1, closed="left"), "array-like"],
         "bidirectional": ["boolean"],
@@ -288,7 +313,10 @@ class StackedLSTMRegressor(RegressorMixin, BaseEstimator):
         "clip_norm": [Interval(Real, 0, None, closed="neither"), None],
         "lr_schedule": [StrOptions({"one_cycle", "constant"})],
         "early_stopping": ["boolean"],
-        "validation_fraction": [Interval(Real, 0, 1, closed="neither")],
+        "validation_fraction": [
+            Interval(RealNotInt, 0, 1, closed="neither"),
+            Interval(Integral, 1, None, closed="left"),
+        ],
         "n_iter_no_change": [Interval(Integral, 1, None, closed="left")],
         "tol": [Interval(Real, 0, None, closed="left")],
         "warm_start": ["boolean"],
@@ -304,7 +332,7 @@ class StackedLSTMRegressor(RegressorMixin, BaseEstimator):
     @refuse_keras_words
     def __init__(
         self,
-        n_layers: int = 2,
+        n_layers: int | str = "auto",
         units: int | Sequence[int] = 64,
         dropout: float | Sequence[float] = 0.0,
         *,
@@ -371,7 +399,13 @@ class StackedLSTMRegressor(RegressorMixin, BaseEstimator):
 
     @refuse_keras_words
     @_fit_context(prefer_skip_nested_validation=True)
-    def fit(self, X: Any, y: Any, sample_weight: ArrayLike | None = None) -> StackedLSTMRegressor:
+    def fit(
+        self,
+        X: Any,
+        y: Any,
+        sample_weight: ArrayLike | None = None,
+        validation_data: Sequence[Any] | None = None,
+    ) -> StackedLSTMRegressor:
         """Fit the model.
 
         A fit that fails leaves the estimator as it was. A `KeyboardInterrupt` ends the fit
@@ -399,6 +433,13 @@ class StackedLSTMRegressor(RegressorMixin, BaseEstimator):
             sequence counts by its labels, each of which has its weight. Samples of
             weight zero and samples without a label are left out.
 
+        validation_data : tuple (X, y) or (X, y, sample_weight), default=None
+            Samples to measure the validation loss on after each epoch, in the forms of X, y
+            and `sample_weight`; nothing is learnt from them, their scaling neither. With
+            `early_stopping` they take the place of the held-out part, and all of X and y is
+            trained on; without, their loss is only recorded. No step of a pipeline and no
+            transformer of targets has an effect on them: pass them as they reach this `fit`.
+
         Returns
         -------
         StackedLSTMRegressor
@@ -407,24 +448,44 @@ class StackedLSTMRegressor(RegressorMixin, BaseEstimator):
         Raises
         ------
         ValueError
-            If X, y, `sample_weight` or a parameter is not as described, if the loss is
-            not finite before an epoch is finished, or if `checkpoint` is of another fit.
+            If X, y, `sample_weight`, `validation_data` or a parameter is not as described, if
+            callbacks do not go with the other parameters, if the loss is not finite before an
+            epoch is finished, or if `checkpoint` is of another fit.
         OSError
             If `checkpoint` cannot be written. Once training has begun that is a warning.
         """
-        start = getattr(self, "net_", None) if self.warm_start else None
         with _unchanged_on_error(self), own_torch():
-            data = self._check_fit_input(X, y, sample_weight, reset=start is None)
-            seed = self._draw_seed() if start is None else start.seed
-            checkpoint = open_checkpoint(self, data, start, seed)
-            recipe = checkpoint.recipe or recipe_of_fit(self, data, start, seed)
-            callbacks = [*self._copy_callbacks(), *checkpoint.callbacks(recipe)]
-            net = build_net(recipe, data.X.n_features, data.y.n_features, callbacks)
-            initialize(net, data, start)
-            checkpoint.restore(net)
-            net.partial_fit(data, epochs=recipe["max_epochs"] - checkpoint.n_done)
-            self.net_, self._recipe = net, recipe
+            self._fit(X, y, sample_weight, validation_data)
         return self
+
+    @with_callbacks
+    def _fit(
+        self,
+        X: Any,
+        y: Any,
+        sample_weight: ArrayLike | None,
+        validation_data: Sequence[Any] | None,
+    ) -> None:
+        start = getattr(self, "net_", None) if self.warm_start else None
+        data = self._check_fit_input(X, y, sample_weight, reset=start is None)
+        data.validation = self._check_validation_data(validation_data, data)
+        seed = self._seed(start)
+        checkpoint = open_checkpoint(self, data, start, seed)
+        callbacks = self._copy_callbacks(
+            one_cycle=self.lr_schedule == "one_cycle",
+            validates=self.early_stopping or data.validation is not None,
+        )
+        recipe = checkpoint.recipe or recipe_of_fit(self, data, start, seed)
+        n_epochs = recipe["max_epochs"] - checkpoint.n_done
+        task = FitTask(self, X, y, sample_weight)
+        callbacks += [*checkpoint.callbacks(recipe), *task.begin(recipe, n_epochs)]
+        net = build_net(recipe, data.X.n_features, data.y.n_features, callbacks)
+        initialize(net, data, start)
+        checkpoint.restore(net)
+        with naming_missing_loss():
+            net.partial_fit(data, epochs=n_epochs)
+        self.net_, self._recipe = net, recipe
+        task.end()
 
     @refuse_keras_words
     @_fit_context(prefer_skip_nested_validation=True)
@@ -460,13 +521,14 @@ class StackedLSTMRegressor(RegressorMixin, BaseEstimator):
         start = getattr(self, "net_", None)
         with _unchanged_on_error(self), own_torch():
             data = self._check_fit_input(X, y, sample_weight, reset=start is None)
-            seed = self._draw_seed() if start is None else start.seed
-            recipe = recipe_of_epoch(self, data, start, seed)
-            net = build_net(recipe, data.X.n_features, data.y.n_features, self._copy_callbacks())
+            callbacks = self._copy_callbacks(one_cycle=False, validates=False)
+            recipe = recipe_of_epoch(self, data, start, self._seed(start))
+            net = build_net(recipe, data.X.n_features, data.y.n_features, callbacks)
             initialize(net, data, start)
             if start is not None:
                 net.resume_optimizer(start)
-            net.partial_fit(data)
+            with naming_missing_loss():
+                net.partial_fit(data)
             self.net_, self._recipe = net, recipe
         return self
 
@@ -565,6 +627,22 @@ class StackedLSTMRegressor(RegressorMixin, BaseEstimator):
         return self.net_.get_params_for("module")["n_outputs"]
 
     @property
+    def n_layers_(self) -> int:
+        return len(self.module_.layers)
+
+    @property
+    def lr_(self) -> float:
+        return self.net_.lr
+
+    @property
+    def batch_size_(self) -> int:
+        return self.net_.batch_size
+
+    @property
+    def max_epochs_(self) -> int:
+        return self.net_.max_epochs
+
+    @property
     def linear_steps_(self) -> int:
         return self.module_.linear_steps
 
@@ -596,6 +674,13 @@ class StackedLSTMRegressor(RegressorMixin, BaseEstimator):
         bundle = super()._repr_mimebundle_(**kwargs)
         return {**bundle, "text/html": self._repr_html_inner()} if "text/html" in bundle else bundle
 
+    def __sklearn_clone__(self) -> StackedLSTMRegressor:
+        bare = copy.copy(self)
+        bare.callbacks = None
+        cloned = super(StackedLSTMRegressor, bare).__sklearn_clone__()
+        cloned.callbacks = copied(self.callbacks)
+        return cloned
+
     def __sklearn_tags__(self) -> Any:
         tags = super().__sklearn_tags__()
         tags.input_tags.three_d_array = True
@@ -625,6 +710,34 @@ class StackedLSTMRegressor(RegressorMixin, BaseEstimator):
                 float(value) if isinstance(value, Integral) else None
             except OverflowError as error:
                 raise ValueError(f"{name} is an integer that no float can be: {error}.") from error
+
+    def _check_validation_data(
+        self, validation_data: Sequence[Any] | None, data: SequenceDataset
+    ) -> SequenceDataset | None:
+        """Bring validation data, which are None or (X, y[, sample_weight]), to one form."""
+        if validation_data is None:
+            return None
+        several = isinstance(validation_data, (tuple, list))
+        if not several or len(validation_data) not in (2, 3):
+            given = f"{len(validation_data)} of them" if several else type(validation_data).__name__
+            raise ValueError(
+                f"validation_data must be (X, y) or (X, y, sample_weight), got {given}."
+            )
+        X, y, *sample_weight = validation_data
+        try:
+            sequences = as_sequences(self, X, n_timesteps=self.n_timesteps, reset=False)
+            targets, _ = as_targets(self, sequences, y, return_sequences=self.return_sequences)
+            weight = sample_weight[0] if sample_weight else None
+            sequences, targets, weight = drop_unused(sequences, targets, weight)
+            if targets.n_features != data.y.n_features:
+                raise ValueError(
+                    f"y has {targets.n_features} outputs, the y that is trained on has "
+                    f"{data.y.n_features}."
+                )
+        except (TypeError, ValueError) as error:
+            kind = TypeError if isinstance(error, TypeError) else ValueError
+            raise kind(f"validation_data: {error}") from error
+        return SequenceDataset(sequences, targets, weight, has_steps=self.return_sequences)
 
     def _check_predict_input(self, X: Any) -> Sequences:
         if not hasattr(self, "net_"):
@@ -659,14 +772,15 @@ class StackedLSTMRegressor(RegressorMixin, BaseEstimator):
                 f"{type(self).__name__} was fitted with {fitted}."
             )
 
-    def _copy_callbacks(self) -> list[Any]:
-        for callback in self.callbacks or []:
-            acting = callback[-1] if isinstance(callback, tuple) and callback else callback
-            if not hasattr(acting, "on_train_begin"):
-                raise TypeError(f"callbacks must be skorch callbacks, got {callback!r}.")
-        return clone(list(self.callbacks or []), safe=False)
+    def _copy_callbacks(self, *, one_cycle: bool, validates: bool) -> list[Any]:
+        callbacks = list(self.callbacks or [])
+        check_callbacks(callbacks, one_cycle=one_cycle, validates=validates)
+        return copied(callbacks)
 
-    def _draw_seed(self) -> int:
+    def _seed(self, start: Any) -> int:
+        """Return the seed of a fit: that of the fit it goes on from, unless an int is given."""
+        if start is not None and not isinstance(self.random_state, Integral):
+            return start.seed
         return int(check_random_state(self.random_state).randint(np.iinfo(np.int32).max))
 
 
@@ -693,6 +807,5 @@ def _unchanged_on_error(estimator: BaseEstimator) -> Iterator[None]:
     try:
         yield
     except BaseException:
-        vars(estimator).clear()
-        vars(estimator).update(before)
+        estimator.__dict__ = before  # in one step, which Ctrl-C cannot cut in two
         raise

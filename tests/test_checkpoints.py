@@ -210,7 +210,7 @@ def test_processes_killed_at_random_moments_end_with_the_same_bits(tmp_path):
 @pytest.mark.parametrize(
     ("other", "message"),
     [
-        ({"n_layers": 3}, "is of a fit with n_layers=2, not 3"),
+        ({"n_layers": 3}, "is of a fit with n_layers='auto', not 3"),
         ({"dropout": 0.5}, r"is of a fit with dropout=0\.0, not 0\.5"),
         ({"max_epochs": 7}, "is of a fit with max_epochs=6, not 7"),
         ({"loss": "huber"}, "is of a fit with loss='squared_error', not 'huber'"),

@@ -4,10 +4,11 @@ import joblib
 import numpy as np
 import pytest
 import torch
+from sklearn.base import clone
 from skorch.callbacks import Callback
 from torch import nn
 
-from sklstm import LagWindows, StackedLSTM, StackedLSTMRegressor
+from sklstm import LagWindows, StackedLSTM, StackedLSTMRegressor, load, save
 from sklstm.batches import Batches, SequenceDataset
 from sklstm.callbacks import ClipNorm
 from sklstm.net import resolve_autocast
@@ -262,3 +263,105 @@ def test_the_largest_numbers_have_a_prediction():
     X[0] = 3e38
     X[0, :, 1] = -3e38
     assert np.isfinite(model.predict(X)).all()
+
+
+# what "auto" comes to
+
+
+@pytest.mark.parametrize(
+    ("params", "n_layers"),
+    [
+        ({}, 2),
+        ({"units": (8,)}, 1),
+        ({"units": [8, 4, 4]}, 3),
+        ({"units": np.array([4, 4])}, 2),
+        ({"dropout": (0.1, 0.2, 0.3)}, 3),
+        ({"units": (4,), "dropout": (0.1,)}, 1),
+        ({"n_layers": 3}, 3),
+        ({"n_layers": np.int64(1)}, 1),
+    ],
+)
+def test_units_or_dropout_set_the_depth_where_n_layers_does_not(params, n_layers, sequences):
+    model = small(max_epochs=1, **params).fit(*sequences)
+    assert model.n_layers_ == len(model.module_.layers) == n_layers
+    assert model.partial_fit(*sequences).n_layers_ == n_layers
+    assert model.n_layers == params.get("n_layers", "auto")
+
+
+@pytest.mark.parametrize(
+    ("params", "message"),
+    [
+        ({"units": ()}, r"units=\(\) has no layer"),
+        ({"units": (4, 4), "dropout": (0.1,)}, r"dropout .*n_layers=2 layers, got 1"),
+        ({"n_layers": 3, "units": (4, 4)}, r"units .*n_layers=3 layers, got 2"),
+        ({"n_layers": "all"}, "The 'n_layers' parameter"),
+    ],
+)
+def test_depths_that_disagree_are_named(params, message, sequences):
+    with pytest.raises(ValueError, match=message):
+        small(**params).fit(*sequences)
+
+
+def test_a_longer_tuple_of_units_grows_a_fitted_model(sequences):
+    X, y = sequences
+    model = small(units=(8, 8), warm_start=True).fit(X, y)
+    before = model.predict(X)
+    model.set_params(units=(8, 8, 8), max_epochs=0).fit(X, y)
+    assert model.n_layers_ == 3
+    assert np.array_equal(model.predict(X), before)
+
+
+def test_a_saved_model_keeps_the_parameter_and_the_depth(sequences, tmp_path):
+    model = small(units=(8, 4, 4)).fit(*sequences)
+    save(model, tmp_path / "model")
+    loaded = load(tmp_path / "model")
+    assert (loaded.n_layers, loaded.n_layers_, loaded.units) == ("auto", 3, (8, 4, 4))
+    assert clone(loaded).fit(*sequences).n_layers_ == 3
+    assert loaded._recipe["n_layers"] == 3
+
+
+@pytest.mark.parametrize("method", ["fit", "partial_fit"])
+def test_what_auto_came_to_can_be_read(method, sequences, tmp_path):
+    X, y = sequences
+    model = getattr(StackedLSTMRegressor(units=4, linear_steps=None), method)(X, y)
+    one_epoch = method == "partial_fit"
+    assert model.batch_size_ == model.net_.batch_size == 32
+    assert model.lr_ == model.net_.lr == (0.01 if one_epoch else 0.03)
+    assert model.max_epochs_ == (1 if one_epoch else 28)
+    save(model, tmp_path / "model")
+    loaded = load(tmp_path / "model")
+    assert (loaded.lr_, loaded.batch_size_) == (model.lr_, model.batch_size_)
+    assert loaded.max_epochs_ == model.max_epochs_
+    model = small(lr=0.02, batch_size=7, max_epochs=2).fit(X, y)
+    assert (model.lr_, model.batch_size_, model.max_epochs_) == (0.02, 7, 2)
+
+
+# the random state of a fit that goes on
+
+
+def order_after(sequences, random_state, method="fit", before=0):
+    X, y = sequences
+    model = small(dropout=0.3, random_state=before, warm_start=True).fit(X, y)
+    if random_state != "same":
+        model.set_params(random_state=random_state)
+    return getattr(model, method)(X, y).predict(X)
+
+
+@pytest.mark.parametrize("method", ["fit", "partial_fit"])
+def test_another_int_changes_the_order_from_there_on(method, sequences):
+    same, other = (order_after(sequences, state, method) for state in ("same", 1))
+    assert not np.array_equal(same, other)
+    assert np.array_equal(other, order_after(sequences, np.int64(1), method))
+    assert np.array_equal(same, order_after(sequences, 0, method))
+
+
+@pytest.mark.parametrize("random_state", [None, np.random.RandomState(5)])
+def test_anything_else_goes_on_with_the_first_seed(random_state, sequences):
+    expected = order_after(sequences, "same")
+    assert np.array_equal(order_after(sequences, random_state), expected)
+
+
+def test_epochs_are_counted_over_all_fits_that_go_on(sequences):
+    model = small(warm_start=True).fit(*sequences).fit(*sequences)
+    assert model.n_iter_ == len(model.loss_curve_) == 6
+    assert model.best_epoch_ > 3
