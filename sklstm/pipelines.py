@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 from typing import Any
 
+import numpy as np
 from sklearn.base import clone
 from sklearn.compose import TransformedTargetRegressor
 from sklearn.pipeline import Pipeline
@@ -92,6 +93,20 @@ def reaching(estimator: Any, X: Any) -> Any:
             X = estimator[:-1].transform(X)
         estimator = estimator.steps[-1][1]
     return X
+
+
+def targets_reaching(estimator: Any, y: Any) -> Any:
+    """Put y through the transformers of targets around the regressor of a fitted estimator."""
+    if isinstance(estimator, Pipeline):
+        return targets_reaching(estimator.steps[-1][1], y)
+    if not isinstance(estimator, TransformedTargetRegressor):
+        return y
+    targets = np.asarray(y)
+    single = targets.ndim == 1
+    targets = estimator.transformer_.transform(targets.reshape(-1, 1) if single else targets)
+    if single and targets.ndim == 2 and targets.shape[1] == 1:
+        targets = targets[:, 0]
+    return targets_reaching(estimator.regressor_, targets)
 
 
 def _regressor_of(estimator: TransformedTargetRegressor) -> Any:

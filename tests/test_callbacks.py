@@ -1,13 +1,15 @@
 """Callbacks that a user gives, of skorch and of scikit-learn."""
 
 import copy
+import importlib.util
 import pickle
+import sys
 import threading
 
 import numpy as np
 import pytest
 from sklearn import config_context
-from sklearn.base import clone
+from sklearn.base import BaseEstimator, RegressorMixin, clone
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.model_selection import GridSearchCV
 from sklearn.pipeline import make_pipeline
@@ -15,8 +17,7 @@ from sklearn.preprocessing import FunctionTransformer
 from skorch.callbacks import Callback, Checkpoint, EarlyStopping, EpochTimer, LRScheduler
 from torch.optim.lr_scheduler import ReduceLROnPlateau, StepLR
 
-from sklstm import StackedLSTMRegressor
-from sklstm._compat import with_callbacks
+from sklstm import StackedLSTMRegressor, _compat
 from sklstm.epoch_tasks import EpochTasks
 
 
@@ -320,8 +321,18 @@ def test_scores_are_monitored_epoch_by_epoch(skl, sequences):
     assert scores[-1] == model.score(*sequences)
 
 
-def test_a_scikit_learn_without_callbacks_changes_nothing():
-    def method(self):
-        return self
+def test_a_scikit_learn_without_callbacks_changes_nothing(monkeypatch):
+    monkeypatch.setitem(sys.modules, "sklearn.callback", None)
+    spec = importlib.util.spec_from_file_location("before_1_9", _compat.__file__)
+    compat = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(compat)
 
-    assert with_callbacks(method)(3) == 3
+    class Model(compat.CallbackSupportMixin, RegressorMixin, BaseEstimator):
+        @compat.with_callbacks
+        def fit(self):
+            return self
+
+    model = Model()
+    assert model.fit() is model
+    assert not compat.has_callbacks(model)
+    assert not hasattr(model, "set_callbacks")

@@ -50,7 +50,7 @@ def test_weights_of_the_parts_add_up_to_all_weights(params, sequences):
     assert table.n_parameters == model.n_parameters_
     names = [part.name for part in table.parts]
     assert names[:2] == ["input", "LSTM 1"]
-    assert [n for n in names if n.startswith("LSTM")][-1] == f"LSTM {model.n_layers}"
+    assert [n for n in names if n.startswith("LSTM")][-1] == f"LSTM {model.n_layers_}"
 
 
 def test_each_part_reads_the_one_below_it(sequences):

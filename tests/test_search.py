@@ -14,7 +14,14 @@ from sklearn.pipeline import Pipeline, make_pipeline
 from sklearn.preprocessing import FunctionTransformer, StandardScaler
 from sklearn.utils.parallel import Parallel
 
-from sklstm import DepthSearchCV, LagWindows, StackedLSTMRegressor, step_scorer
+from sklstm import (
+    DepthSearchCV,
+    LagWindows,
+    LossCurveDisplay,
+    StackedLSTMRegressor,
+    step_scorer,
+)
+from sklstm.inspection import architecture, depth_cost, gradient_flow, layer_timescales
 from sklstm.pipelines import final_step
 
 
@@ -506,3 +513,19 @@ def test_a_search_over_tuples_of_units_is_a_search_over_depths(sequences):
     search = GridSearchCV(small(max_epochs=1), grid, cv=2, error_score="raise").fit(*sequences)
     assert np.isfinite(search.cv_results_["mean_test_score"]).all()
     assert search.best_estimator_.n_layers_ == len(search.best_params_["units"])
+
+
+def test_fitted_transformed_targets_are_inspected_and_drawn(sequences):
+    pytest.importorskip("matplotlib")
+    X, y = sequences
+    y = (y - y.min()) ** 2
+    estimator = squares(make_pipeline(StandardScaler(), small(n_layers=3)))
+    estimator.fit(X[:, :, 0], y)
+    assert len(layer_timescales(estimator, X[:, :, 0]).half_life) == 3
+    flow = gradient_flow(estimator, X[:, :, 0], y)
+    direct = gradient_flow(estimator.regressor_, X[:, :, 0], np.sqrt(y))
+    assert np.array_equal(flow.weights, direct.weights)
+    assert len(depth_cost(estimator, X[:, :, 0], y, depths=(1,), n_epochs=1).memory) == 1
+    assert architecture(estimator).n_parameters == final_step(estimator).n_parameters_
+    display = LossCurveDisplay.from_estimator(estimator)
+    assert display.loss.tolist() == final_step(estimator).loss_curve_

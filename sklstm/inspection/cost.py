@@ -14,7 +14,7 @@ from torch import Tensor
 from sklstm.batches import SequenceDataset
 from sklstm.growing import check_depths
 from sklstm.net import StackedLSTMNet
-from sklstm.pipelines import final_regressor, reaching
+from sklstm.pipelines import final_regressor, reaching, targets_reaching
 from sklstm.randomness import FitGenerators
 from sklstm.threads import own_torch
 
@@ -107,7 +107,7 @@ def depth_cost(
             verbose=0,
         )
         regressor = final_regressor(fitted)
-        data = training_data(regressor, reaching(fitted, X), y)
+        data = training_data(regressor, reaching(fitted, X), targets_reaching(fitted, y))
         seconds.append(np.median([row["dur"] for row in regressor.net_.history[1:]]))
         memory.append(_bytes_in_training(regressor.net_, data))
         n_parameters.append(regressor.n_parameters_)

@@ -13,7 +13,7 @@ from torch import Tensor
 from sklstm.batches import PREDICT_ROWS, Batches, SequenceDataset
 from sklstm.module import StackedLSTM
 from sklstm.net import StackedLSTMNet
-from sklstm.pipelines import final_regressor, reaching
+from sklstm.pipelines import final_regressor, reaching, targets_reaching
 
 from .stacks import (
     fitted_clone,
@@ -85,7 +85,7 @@ def gradient_flow(estimator: Any, X: Any, y: Any) -> Bunch:
     if not hasattr(final_regressor(estimator), "net_"):
         estimator = fitted_clone(estimator, X, y, max_epochs=0, callbacks=None, verbose=0)
     regressor = final_regressor(estimator)
-    data = training_data(regressor, reaching(estimator, X), y)
+    data = training_data(regressor, reaching(estimator, X), targets_reaching(estimator, y))
     with torch.inference_mode(False), torch.enable_grad():
         return _gradient_norms(regressor.net_, data)
 
