@@ -233,4 +233,8 @@ class TailSplit:
         """Count them, without one more where 30 / 79 of 79 is 30 + 4e-15."""
         if isinstance(held_out, Integral):
             return int(held_out)
+        if not 0 < held_out < 1:
+            raise ValueError(
+                f"validation_fraction={held_out!r} must be in (0, 1), or an int of samples."
+            )
         return math.ceil(held_out * n_samples * (1 - ROUNDING))

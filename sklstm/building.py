@@ -179,8 +179,9 @@ def _check_goes_on(net: StackedLSTMNet, start: StackedLSTMNet) -> None:
         fitted = _grown(fitted, wanted)
     for name, value in wanted.items():
         if not np.array_equal(value, fitted[name]):
+            auto = " (with 'auto', the length of units or dropout)" if name == "n_layers" else ""
             raise ValueError(
-                f"{name}={value!r}, but the model to go on from was fitted with "
+                f"{name}={value!r}{auto}, but the model to go on from was fitted with "
                 f"{name}={fitted[name]!r}. Fit with warm_start=False to start afresh."
             )
 

@@ -16,7 +16,7 @@ from numpy.typing import ArrayLike, NDArray
 from sklearn.base import BaseEstimator, RegressorMixin, _fit_context
 from sklearn.metrics import d2_pinball_score, r2_score
 from sklearn.utils import check_random_state, estimator_html_repr
-from sklearn.utils._param_validation import Interval, RealNotInt, StrOptions
+from sklearn.utils._param_validation import Hidden, Interval, RealNotInt, StrOptions
 from sklearn.utils.validation import check_is_fitted
 
 from ._compat import CallbackSupportMixin, with_callbacks
@@ -315,6 +315,7 @@ class StackedLSTMRegressor(CallbackSupportMixin, RegressorMixin, BaseEstimator):
         "early_stopping": ["boolean"],
         "validation_fraction": [
             Interval(RealNotInt, 0, 1, closed="neither"),
+            Hidden(np.floating),  # which RealNotInt leaves out, but for float64
             Interval(Integral, 1, None, closed="left"),
         ],
         "n_iter_no_change": [Interval(Integral, 1, None, closed="left")],

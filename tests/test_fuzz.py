@@ -59,7 +59,7 @@ NOT_POSITIVE = (0, 0.0, -1, -1e-300, -INF, *NOT_A_NUMBER_AT_ALL)
 # For each parameter: values that are accepted alone, and values that never are.
 VALUES = {
     "n_layers": (
-        st.one_of(integers(1, 4), st.integers(5, 12), st.just(True)),
+        st.one_of(integers(1, 4), st.integers(5, 12), st.sampled_from([True, "auto"])),
         st.sampled_from([0, -3, False, HUGE, [2], None, *NOT_AN_INTEGER]),
     ),
     "units": (
@@ -129,8 +129,8 @@ VALUES = {
     "lr_schedule": words("one_cycle", "constant"),
     "early_stopping": BOOLEANS,
     "validation_fraction": one_of(
-        (1e-300, 0.1, 0.5, TOO_MUCH, np.float32(0.25)),
-        (*NOT_POSITIVE, 1, 1.5, INF, None, "auto", True),
+        (1e-300, 0.1, 0.5, TOO_MUCH, np.float32(0.25), 1, np.int64(3), HUGE, True),
+        (*NOT_POSITIVE, 1.0, 1.5, INF, None, "auto"),
     ),
     "n_iter_no_change": (
         st.one_of(integers(1, 3), st.sampled_from([HUGE, True])),
@@ -178,12 +178,15 @@ def contradicting(parameters, X):
     """Names of parameters that cannot be met together, or with so little data."""
     params = {**StackedLSTMRegressor().get_params(), **parameters}
     names, n_steps = set(), params["n_timesteps"]
+    n_layers = params["n_layers"]
+    if n_layers == "auto":
+        n_layers = length_of(params["units"]) or length_of(params["dropout"])
     for name in ("units", "dropout"):
-        if length_of(params[name]) not in (None, params["n_layers"]):
+        if length_of(params[name]) not in (None, n_layers):
             names |= {name, "n_layers"}
     if X.ndim == 2 and isinstance(n_steps, Integral) and X.shape[1] % (n_steps or 1):
         names.add("n_timesteps")
-    if is_true(params["early_stopping"]) and params["validation_fraction"] == TOO_MUCH:
+    if is_true(params["early_stopping"]) and params["validation_fraction"] in (TOO_MUCH, HUGE):
         names |= {"early_stopping", "validation_fraction"}
     return names
 

@@ -127,6 +127,7 @@ def test_sizes_and_dropout_become_parameters():
     )
     assert estimator.get_params() == {
         **StackedLSTMRegressor().get_params(),
+        "n_layers": 2,
         "units": (8, 4),
         "dropout": (0.2, 0.1),
         "head_units": (6,),

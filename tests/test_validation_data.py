@@ -224,3 +224,9 @@ def test_a_number_of_samples_is_what_its_fraction_is():
 def test_holding_out_all_samples_is_named(validation_fraction):
     with pytest.raises(ValueError, match=rf"validation_fraction={validation_fraction}.*=90"):
         small(early_stopping=True, validation_fraction=validation_fraction).fit(X, Y)
+
+
+@pytest.mark.parametrize("validation_fraction", [np.float32(1.5), np.float32(-0.5), 1.0, 0, -3])
+def test_what_is_neither_a_fraction_nor_a_number_is_named(validation_fraction):
+    with pytest.raises(ValueError, match="validation_fraction"):
+        small(early_stopping=True, validation_fraction=validation_fraction).fit(X, Y)
