@@ -35,6 +35,11 @@ SIZES = (
     *("units", "n_layers", "head_units", "linear_steps"),
     *("bidirectional", "pooling", "return_sequences"),
 )
+# Where sizes of a module come from that are no parameters of the estimator, or not always.
+FROM = {
+    "n_layers": " With 'auto' it is the length of units or dropout.",
+    "n_quantiles": " It is the length of quantile.",
+}
 PRECISIONS = {"float32": torch.float32, "bfloat16": torch.float32, "float64": torch.float64}
 
 
@@ -179,10 +184,10 @@ def _check_goes_on(net: StackedLSTMNet, start: StackedLSTMNet) -> None:
         fitted = _grown(fitted, wanted)
     for name, value in wanted.items():
         if not np.array_equal(value, fitted[name]):
-            auto = " (with 'auto', the length of units or dropout)" if name == "n_layers" else ""
             raise ValueError(
-                f"{name}={value!r}{auto}, but the model to go on from was fitted with "
+                f"{name}={value!r}, but the model to go on from was fitted with "
                 f"{name}={fitted[name]!r}. Fit with warm_start=False to start afresh."
+                + FROM.get(name, "")
             )
 
 
