@@ -230,6 +230,28 @@ class StackedLSTMNet(NeuralNetRegressor):
         self.ended_ = True
         return self
 
+    @contextmanager
+    def unchanged_on_error(self) -> Iterator[None]:
+        """Put weights, optimizer, history and best epoch back if the block raises."""
+        weights = {name: values.clone() for name, values in self.module_.state_dict().items()}
+        moments = {
+            name: {
+                key: value.clone() if isinstance(value, Tensor) else copy.deepcopy(value)
+                for key, value in state.items()
+            }
+            for name, state in self.moments().items()
+        }
+        n_epochs, best = len(self.history), dict(vars(self.best_epoch))
+        try:
+            yield
+        except BaseException:
+            self.module_.load_state_dict(weights)
+            self.optimizer_.state.clear()
+            self.set_moments(moments)
+            del self.history[n_epochs:]
+            self.best_epoch.__dict__.update(best)
+            raise
+
     def rehearse(self, data: Any) -> None:
         """Train without a safety net: interrupts and divergence are raised."""
         with self._at_work():

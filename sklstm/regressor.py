@@ -524,6 +524,10 @@ class StackedLSTMRegressor(CallbackSupportMixin, RegressorMixin, BaseEstimator):
             data = self._check_fit_input(X, y, sample_weight, reset=start is None)
             callbacks = self._copy_callbacks(one_cycle=False, validates=False)
             recipe = recipe_of_epoch(self, data, start, self._seed(start))
+            if start is not None and not callbacks and recipe == self._recipe:
+                with start.unchanged_on_error():  # a new net would take as long as a small batch
+                    start.partial_fit(data)
+                return self
             net = build_net(recipe, data.X.n_features, data.y.n_features, callbacks)
             initialize(net, data, start)
             if start is not None:
