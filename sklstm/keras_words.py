@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Callable, Iterable
 from functools import wraps
 from inspect import signature
@@ -10,6 +9,8 @@ from numbers import Integral
 from typing import Any, ParamSpec, TypeVar
 
 from sklearn.utils._param_validation import StrOptions
+
+from .exceptions import warn
 
 P = ParamSpec("P")
 Result = TypeVar("Result")
@@ -89,12 +90,11 @@ def warn_of_units_as_layers(init: Callable[P, None]) -> Callable[P, None]:
         given = args[1:]
         if len(given) == 1 and "units" not in kwargs and _are_many_layers(given[0]):
             name, number = type(args[0]).__name__, given[0]
-            warnings.warn(
+            warn(
                 f"{name}({number}) has {number} layers. Keras' LSTM({number}) is one layer of "
                 f"{number} units, which is {name}(n_layers=1, units={number}). If layers are "
                 f"meant, say n_layers={number}. {PAGE}",
                 UserWarning,
-                stacklevel=2,
             )
         init(*args, **kwargs)
 

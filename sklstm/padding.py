@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import math
-import warnings
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from .exceptions import SequenceDataWarning
+from .exceptions import SequenceDataWarning, warn
 from .mapped import SCATTERED, releasing
 from .sequences import Sequences, ranges
 
@@ -33,10 +32,6 @@ NEXT_TO_OTHERS, LEADING_UP = 0.5, 0.75
 # In windows over one series the first row of which was repeated, the steps next to it are the same
 # ones again and again. After padding they differ in most sequences, or there are many of them.
 MOST_NEXT, LARGEST_SHARE_ALIKE, MANY_DIFFERENT = 8, 0.5, 100
-
-# Frames from the warning to the line that calls `fit`: this function, the estimator's check of its
-# inputs, `fit`, and the two decorators around it.
-STACK_LEVEL = 6
 
 
 @dataclass(frozen=True)
@@ -78,13 +73,12 @@ def warn_of_padding(X: Sequences, form: str) -> None:
     value, end = f"{found.value:.15g}", "last" if found.at_end else "first"
     drawn = f" {found.n_seen:,} drawn at random from" if found.n_seen < len(X) else ""
     to_3d = f".reshape(len(X), -1, {X.n_features})" if form == "rows" else ""
-    warnings.warn(
+    warn(
         f"X looks padded with {value}: {found.n_padded:,} of{drawn} {len(X):,} sequences have it "
         f"at all features of their {end} steps, unequally many, and nowhere else. "
         "The model reads these steps as data. If they are padding, make them missing: "
         f"X = np.where(X == {value}, np.nan, X){to_3d}, or leave them out of a list of sequences.",
         SequenceDataWarning,
-        stacklevel=STACK_LEVEL,
     )
 
 

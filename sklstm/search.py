@@ -67,8 +67,7 @@ class DepthSearchCV(MetaEstimatorMixin, BaseEstimator):
         One scorer; the estimator's `score` when `None`.
 
     n_jobs : int, default=None
-        Folds fitted in parallel, through joblib; in processes, as fits in threads of one
-        process wait for each other.
+        Folds fitted in parallel, through joblib.
 
     refit : bool, default=True
         Whether to grow a model on all data to the best depth.

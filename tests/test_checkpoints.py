@@ -100,6 +100,19 @@ def test_a_fit_killed_after_any_epoch_ends_with_the_same_bits(name, path, killed
     assert_same_bits(resumed.fit(X, Y), undisturbed)
 
 
+@pytest.mark.bits
+def test_a_fit_killed_on_two_threads_goes_on_with_one_to_the_same_bits(path, killed_after):
+    wide = {"units": 40, "batch_size": 64, "dropout": 0.2}
+    undisturbed, before = model(**wide).fit(X, Y), torch.get_num_threads()
+    torch.set_num_threads(2)
+    killed_after(2)
+    with pytest.raises(Killed):
+        model(path, **wide).fit(X, Y)
+    torch.set_num_threads(before)
+    killed_after(-1)
+    assert_same_bits(model(path, **wide).fit(X, Y), undisturbed)
+
+
 def test_a_checkpoint_changes_no_bit(path):
     assert_same_bits(model(path).fit(X, Y), model().fit(X, Y))
 
