@@ -42,7 +42,8 @@ def warn_if_far(X: Sequences, scaler: Standardize | None, names: NDArray[Any] | 
     if not (far > MOST).any():
         return
     worst = int(far.argmax())
-    which = f"feature {worst}" if names is None else f"{names[worst]!r}"
+    kind = "column" if scaler.mean.ndim > 1 else "feature"
+    which = f"{kind} {worst}" if names is None else f"{names[worst]!r}"
     middle = np.median(values[:, worst])
     warn(
         f"{far[worst]:.0%} of the values of {which} are more than {FAR:g} standard deviations from "

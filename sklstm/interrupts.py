@@ -13,13 +13,14 @@ import torch
 
 
 @cache
-def import_what_optimizers_need() -> None:
-    """Have torch import now, once a process, what it imports with its first optimizer.
+def import_what_nets_need() -> None:
+    """Have torch import now, once a process, what it imports for its first net and optimizer.
 
     That takes half a second and more. An interrupt in between would leave sympy half imported,
     and each later fit of the process would raise an AttributeError.
     """
     with interrupts_deferred():
+        torch.empty(1, device="meta").uniform_()
         torch.optim.SGD([torch.zeros(1, requires_grad=True)])
 
 

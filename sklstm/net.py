@@ -20,7 +20,7 @@ from .batches import FEW_ROWS, MANY_ROWS, ROWS, blocks_in_order, inputs_of, rows
 from .callbacks import Average, BestEpoch, DivergedError, StopTraining, copies
 from .exceptions import warn
 from .heap import heap_kept
-from .interrupts import import_what_optimizers_need
+from .interrupts import import_what_nets_need
 from .randomness import FitGenerators
 from .sequences import Sequences, ranges
 from .threads import Workers, own_torch
@@ -139,6 +139,7 @@ class StackedLSTMNet(NeuralNetRegressor):
         self.seed = seed
 
     def initialize(self) -> StackedLSTMNet:
+        import_what_nets_need()
         with own_torch():
             super().initialize()
         return self
@@ -158,7 +159,6 @@ class StackedLSTMNet(NeuralNetRegressor):
             raise ValueError(f"callbacks cannot be used: {error}") from error
 
     def initialize_optimizer(self, *args: Any, **kwargs: Any) -> StackedLSTMNet:
-        import_what_optimizers_need()
         try:
             return super().initialize_optimizer(*args, **kwargs)
         except (TypeError, ValueError) as error:

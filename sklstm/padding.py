@@ -14,7 +14,7 @@ from .mapped import SCATTERED, releasing
 from .sequences import Sequences, ranges
 
 # Numbers that are looked at: enough to tell, and a few hundredths of a second.
-MOST_NUMBERS = 2**20
+MOST_NUMBERS = 2**18
 # Steps among which different numbers are counted.
 MOST_TO_SORT = 2**12
 # The same value at the end of few sequences is chance, and padding differs in length.

@@ -149,6 +149,7 @@ SERIES = {
 }
 
 
+@pytest.mark.filterwarnings("ignore:.* begin before the table")
 @pytest.mark.parametrize("length", [3, 6, 24])
 @pytest.mark.parametrize("name", SERIES)
 def test_the_first_row_repeated_before_a_series_is_no_padding(name, length):
@@ -156,6 +157,7 @@ def test_the_first_row_repeated_before_a_series_is_no_padding(name, length):
     assert find_padding(Sequences.equal(windows)) is None
 
 
+@pytest.mark.filterwarnings("ignore:.* begin before the table")
 def test_the_first_rows_of_many_series_repeated_are_no_padding():
     series = (np.r_[0, row.cumsum()].reshape(-1, 1) for row in draw()[:, :, 0])
     windows = np.concatenate([LagWindows(6).fit_transform(rows) for rows in series])

@@ -8,16 +8,18 @@ from contextlib import contextmanager
 import cloudpickle
 import joblib
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 from sklearn.base import clone
 from sklearn.exceptions import ConvergenceWarning, NotFittedError
-from sklearn.metrics import d2_pinball_score
+from sklearn.metrics import d2_pinball_score, r2_score
 from skorch.callbacks import Callback, EpochScoring
 from skorch.exceptions import DeviceWarning
 
-from sklstm import StackedLSTMRegressor
+from sklstm import StackedLSTMRegressor, load, save
 from sklstm.batches import Batches, SequenceDataset
+from sklstm.exceptions import SequenceDataWarning
 from sklstm.sequences import Sequences
 
 
@@ -71,11 +73,36 @@ def test_it_learns(sequences):
     assert model.loss_curve_[-1] < 0.1 < model.loss_curve_[0]
 
 
+def middle_half(y):
+    """Range of the middle half of y, as a part of that of a normal distribution."""
+    centres = (np.arange(len(y)) + 0.5) / len(y)
+    return np.diff(np.interp([0.25, 0.75], centres, np.sort(y)))[0] / 1.349
+
+
+@pytest.mark.parametrize("loss", ["absolute_error", "huber", "quantile"])
+def test_large_targets_do_not_move_a_robust_loss(loss):
+    rng = np.random.default_rng(0)
+    X = rng.normal(size=(400, 5, 2))
+    y = X[:, -2:, 0].sum(axis=1)
+    spoiled = y.copy()
+    spoiled[rng.choice(300, 3, replace=False)] = 1e3
+    model = StackedLSTMRegressor(loss=loss, units=8, random_state=0)
+    assert r2_score(y[300:], model.fit(X[:300], spoiled[:300]).predict(X[300:])) > 0.95
+
+
+def test_a_robust_scale_of_mostly_equal_targets_is_that_of_the_others(sequences):
+    X, _ = sequences
+    y = np.r_[np.zeros(40), np.linspace(1, 20, 20)]
+    scale = small(loss="huber").fit(X, y).module_.output_scaler.scale
+    assert 4 < float(scale) < 8
+
+
 @pytest.mark.parametrize("loss", ["squared_error", "absolute_error", "huber"])
 def test_losses_are_those_of_the_standardized_target(loss, sequences):
     X, y = sequences
     model = small(loss=loss, max_epochs=1, lr=1e-12, batch_size=60, clip_norm=None).fit(X, y)
-    error = np.abs(model.predict(X) - y) / y.std()
+    spread = y.std() if loss == "squared_error" else middle_half(y)
+    error = np.abs(model.predict(X) - y) / spread
     losses = {
         "squared_error": error**2,
         "absolute_error": error,
@@ -504,7 +531,72 @@ def test_warm_start_keeps_the_statistics(sequences):
     X, y = sequences
     model = small(warm_start=True).fit(X, y)
     mean = model.module_.input_scaler.mean.clone()
-    assert torch.equal(model.fit(X + 100, y).module_.input_scaler.mean, mean)
+    with pytest.warns(SequenceDataWarning, match=r"100% of the values of feature 0 .* 10 standard"):
+        assert torch.equal(model.fit(X + 100, y).module_.input_scaler.mean, mean)
+
+
+@pytest.mark.parametrize("call", ["predict", "score", "partial_fit"])
+def test_data_far_from_the_first_fit_are_told(call, sequences):
+    X, y = sequences
+    model = small().fit(X, y)
+    targets = () if call == "predict" else (y,)
+    far = X + np.array([0, 30, 0])
+    with pytest.warns(SequenceDataWarning, match="feature 1 .* units of the first fit"):
+        getattr(model, call)(far, *targets)
+
+
+def test_a_few_values_far_out_are_not_told(sequences):
+    X, y = sequences
+    model = small().fit(X, y)
+    far = X.copy()
+    far[:25] += 100
+    model.predict(far)
+
+
+def test_columns_far_from_the_first_fit_are_told_by_name():
+    table = pd.DataFrame(np.random.default_rng(0).normal(size=(60, 3)), columns=["a", "b", "c"])
+    model = small(n_timesteps=1).fit(table, table["a"])
+    with pytest.warns(SequenceDataWarning, match="of 'b' are more than 10"):
+        model.predict(table.assign(b=table["b"] * 1e4))
+
+
+def test_columns_of_a_table_that_differ_have_scales_of_their_own():
+    rng = np.random.default_rng(0)
+    Z = rng.normal(size=(500, 4))
+    y = np.sin(2 * Z[:, 0]) + Z[:, 1] * Z[:, 2]
+    model = StackedLSTMRegressor(units=16, random_state=0)
+    X = Z * [1, 1, 5, 1] + [0, 10, 0, 1000]
+    assert model.fit(X[:400], y[:400]).score(X[400:], y[400:]) > 0.9
+    assert model.module_.input_scaler.mean.shape == (4, 1)
+    np.testing.assert_allclose(model.module_.input_scaler.mean[:, 0], X[:400].mean(axis=0))
+
+
+def test_lags_of_one_series_share_their_scale():
+    walk = np.random.default_rng(0).normal(size=200).cumsum() + np.arange(200)
+    X = np.lib.stride_tricks.sliding_window_view(walk, 12)[:-1]
+    assert small().fit(X, walk[12:]).module_.input_scaler.mean.shape == (1,)
+
+
+def test_scales_of_columns_are_kept_by_a_warm_start_and_by_a_file(tmp_path, sequences):
+    X = sequences[0][:, :, 0] + np.arange(7) * 100
+    model = small(warm_start=True).fit(X, sequences[1])
+    scale = model.module_.input_scaler.scale.clone()
+    save(model, tmp_path / "model")
+    loaded = load(tmp_path / "model")
+    assert np.array_equal(loaded.predict(X), model.predict(X))
+    model.fit(X + 1, sequences[1])
+    assert torch.equal(model.module_.input_scaler.scale, scale)
+
+
+def test_long_sequences_with_a_label_at_each_step_train_longer_in_smaller_batches():
+    rng = np.random.default_rng(0)
+    X = [rng.normal(size=(length, 1)) for length in rng.integers(500, 700, size=8)]
+    y = [x[:, 0].cumsum() for x in X]
+    short, long = (small(return_sequences=True, max_epochs="auto") for _ in range(2))
+    long.fit(X, y)
+    short.fit([x[:20] for x in X], [x[:20] for x in y])
+    assert (long.batch_size_, long.max_epochs_) == (4, 112)
+    assert (short.batch_size_, short.max_epochs_) == (32, 28)
 
 
 def test_no_epochs_change_nothing(sequences):
@@ -1068,7 +1160,7 @@ def test_quantile_loss_is_the_mean_pinball_loss(sequences):
     X, y = sequences
     params = {"loss": "quantile", "quantile": (0.2, 0.7), "precision": "float64"}
     untrained = small(**params, max_epochs=0).fit(X, y)
-    errors = (y[:, np.newaxis] - untrained.predict(X)) / y.std()
+    errors = (y[:, np.newaxis] - untrained.predict(X)) / middle_half(y)
     levels = np.array([0.2, 0.7])
     expected = np.maximum(levels * errors, (levels - 1) * errors).mean()
     model = small(**params, max_epochs=1, lr=1e-12, batch_size=60).fit(X, y)

@@ -17,6 +17,7 @@ PLAIN = {
     "linear_steps": 0,
     "n_quantiles": None,
     "standardize": True,
+    "scaled_steps": 0,
     "dtype": torch.float32,
 }
 OTHERS = {
@@ -29,6 +30,7 @@ OTHERS = {
     "linear_steps": [0, 3],
     "n_quantiles": [None, 1, 3],
     "standardize": [False, True],
+    "scaled_steps": [0, 5],
     "dtype": [torch.float32, torch.float64],
 }
 PAIRS = [

@@ -113,7 +113,7 @@ def test_validation_data_take_the_forms_of_X_and_y():
         ((X_VAL[:, :, :1], Y_VAL), "validation_data: .*1 features"),
         ((X_VAL, Y_VAL[:5]), "validation_data: .*inconsistent"),
         ((X_VAL, np.c_[Y_VAL, Y_VAL]), "validation_data: y has 2 outputs.* 1"),
-        ((X_VAL, np.full(40, np.nan)), "validation_data: Input y contains NaN"),
+        ((X_VAL, np.full(40, np.nan)), "validation_data: y has no label"),
         ((X_VAL * np.inf, Y_VAL), "validation_data: Input X contains"),
         ((X_VAL, Y_VAL, -np.ones(40)), "validation_data: .*[Nn]egative"),
         ((X_VAL, None), "validation_data: .*y"),
