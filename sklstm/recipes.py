@@ -26,9 +26,10 @@ TRIAL_EPOCHS, TRIAL_TAIL = 0.25, 0.2
 # unless there are too few rows for its columns.
 MANY_SAMPLES = 200
 # Labels of a mini-batch that are enough for a step where there is one at each step, and samples.
-ENOUGH_LABELS, FEWEST_BATCH, FEWEST_SEQUENCES = 1024, 32, 4
-# Times that long sequences with a label at each step may be read more often than others.
-MOST_REPEATS = 4
+ENOUGH_LABELS, FEWEST_BATCH, FEWEST_SEQUENCES = 4096, 32, 4
+# Labels at its steps for which a sequence may be read as often again as one with a single label, and
+# how many times at most.
+MANY_LABELS, MOST_REPEATS = 64, 4
 DECOUPLED_DECAY = 0.08
 NUMBERS = {"max_epochs": int, "lr": float, "weight_decay": float}
 NOT_IN_A_RECIPE = ("n_timesteps", "warm_start", "checkpoint", "callbacks", "random_state")
@@ -132,14 +133,14 @@ def auto_max_epochs(n_samples: int, batch_size: int, labels_each: float = 1) -> 
     Small data are read 28 times at most, as more would be learned by heart, and long sequences with
     a label at each step more often, as there is more to learn in each.
     """
-    most = 28 * min(MOST_REPEATS, max(1, round(labels_each * FEWEST_BATCH / ENOUGH_LABELS)))
+    most = 28 * min(MOST_REPEATS, max(1, int(labels_each / MANY_LABELS)))
     return min(most, max(10, 1700 * batch_size // n_samples))
 
 
 def auto_batch_size(n_samples: int, labels_each: float = 1) -> int:
     """Return a 32nd of the samples, within limits.
 
-    The lower limit is 32 samples, or fewer where these have a thousand labels, one at each step.
+    The lower limit is 32 samples, or fewer where these have 4,096 labels, one at each step.
     """
     enough = math.ceil(ENOUGH_LABELS / labels_each)
     return min(64, max(min(FEWEST_BATCH, max(FEWEST_SEQUENCES, enough)), n_samples // 32))

@@ -595,7 +595,7 @@ def test_long_sequences_with_a_label_at_each_step_train_longer_in_smaller_batche
     short, long = (small(return_sequences=True, max_epochs="auto") for _ in range(2))
     long.fit(X, y)
     short.fit([x[:20] for x in X], [x[:20] for x in y])
-    assert (long.batch_size_, long.max_epochs_) == (4, 112)
+    assert (long.batch_size_, long.max_epochs_) == (8, 112)
     assert (short.batch_size_, short.max_epochs_) == (32, 28)
 
 
