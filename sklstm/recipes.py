@@ -27,8 +27,8 @@ TRIAL_EPOCHS, TRIAL_TAIL = 0.25, 0.2
 MANY_SAMPLES = 200
 # Labels of a mini-batch that are enough for a step where there is one at each step, and samples.
 ENOUGH_LABELS, FEWEST_BATCH, FEWEST_SEQUENCES = 4096, 32, 4
-# Labels at its steps for which a sequence may be read as often again as one with a single label, and
-# how many times at most.
+# Labels at its steps for which a sequence may be read as often again as one with a single label,
+# and how many times at most.
 MANY_LABELS, MOST_REPEATS = 64, 4
 DECOUPLED_DECAY = 0.08
 NUMBERS = {"max_epochs": int, "lr": float, "weight_decay": float}

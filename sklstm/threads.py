@@ -7,6 +7,7 @@ piece runs on one thread, and the results are taken in the order of the pieces.
 
 from __future__ import annotations
 
+import ctypes
 import os
 import threading
 from collections import deque
@@ -14,6 +15,7 @@ from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
 from functools import cache
+from pathlib import Path
 from typing import Any, TypeVar
 
 import torch
@@ -43,14 +45,44 @@ def own_torch() -> Iterator[int]:
     if outside is not None:
         yield outside
         return
-    _inside.n_threads = torch.get_num_threads()
-    torch.set_num_threads(1)
+    n_threads = torch.get_num_threads()
+    n_before = _compute_alone()
+    _inside.n_threads = n_threads
     try:
         with _own_modes():
-            yield _inside.n_threads
+            yield n_threads
     finally:
-        torch.set_num_threads(_inside.n_threads)
         _inside.n_threads = None
+        torch.set_num_threads(n_threads)
+        _set_mkl_threads(n_before)
+
+
+def _compute_alone() -> int:
+    """Give torch and MKL one thread in this thread, and return MKL's number from before."""
+    torch.get_num_threads()  # or the first operation of a new thread takes the process's number
+    torch.set_num_threads(1)
+    return _set_mkl_threads(1)
+
+
+def _set_mkl_threads(n_threads: int) -> int:
+    """Set MKL's number of threads for this thread alone, and return the one from before.
+
+    What torch sets is a number of the process, so the end of a prediction in another thread would
+    put it back in the middle of a fit. The number of a thread goes before that; 0 is none.
+    """
+    mkl = _mkl()
+    return 0 if mkl is None else mkl(n_threads)
+
+
+@cache
+def _mkl() -> Any:
+    """Find MKL's function in torch; builds with another BLAS have none, and need none."""
+    for library in (Path(torch.__file__).parent / "lib").glob("*torch_cpu.*"):
+        try:
+            return ctypes.CDLL(str(library)).MKL_Set_Num_Threads_Local
+        except (OSError, AttributeError):
+            continue
+    return None
 
 
 @contextmanager
@@ -105,9 +137,7 @@ class Workers:
 
     def _submit(self, work: Callable[[Piece], Result], piece: Piece) -> Future[Result]:
         if self._pool is None:
-            self._pool = ThreadPoolExecutor(
-                self.n_threads, initializer=torch.set_num_threads, initargs=(1,)
-            )
+            self._pool = ThreadPoolExecutor(self.n_threads, initializer=_compute_alone)
         return self._pool.submit(work, piece)
 
 

@@ -7,6 +7,7 @@ from threading import Barrier
 import numpy as np
 import pytest
 import torch
+from sklearn.base import clone
 
 from sklstm import StackedLSTMRegressor
 
@@ -100,6 +101,33 @@ def test_threads_may_fit_at_once_and_get_the_bits_that_each_gets_alone(sequences
 
     alone = [work(seed) for seed in range(4)]
     assert all(map(np.array_equal, at_once(work, n_threads=4), alone))
+
+
+@pytest.mark.bits
+@pytest.mark.usefixtures("impatient_threads")
+@pytest.mark.parametrize("params", [{"precision": "float64"}, {"head_units": (128, 128)}])
+def test_a_fit_keeps_its_bits_while_other_threads_predict_on_two(sequences, params):
+    X, y = sequences
+    wide = {"n_layers": 1, "units": 64, "batch_size": 60, "max_epochs": 2, "random_state": 0}
+    model, other = StackedLSTMRegressor(**wide, **params), fitted(X, y)
+    expected, done = clone(model).fit(X, y).predict(X), threading.Event()
+
+    def work(number):
+        if number:
+            torch.set_num_threads(2)
+            while not done.is_set():
+                other.predict(X[:1])
+            return True
+        try:
+            return all(np.array_equal(model.fit(X, y).predict(X), expected) for _ in range(8))
+        finally:
+            done.set()
+
+    before = torch.get_num_threads()
+    torch.set_num_threads(2)
+    same = at_once(work, n_threads=3)
+    torch.set_num_threads(before)
+    assert all(same)
 
 
 @pytest.mark.bits
