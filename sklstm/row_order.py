@@ -44,7 +44,7 @@ class RowIndex:
         The labels as integers; dates in microseconds.
 
     are_dates : bool
-        Whether the labels are dates. Otherwise they are integers.
+        Whether the labels are dates. Otherwise they are integers, or times since a start.
     """
 
     index: Any
@@ -63,6 +63,8 @@ class RowIndex:
         if index is None or len(index) < 2 or index.hasnans:
             return None
         if index.inferred_type == "integer":
+            return cls(index, np.asarray(index).astype(np.int64), are_dates=False)
+        if index.inferred_type == "timedelta64":
             return cls(index, np.asarray(index).astype(np.int64), are_dates=False)
         if index.inferred_type not in DATES:
             return None

@@ -124,8 +124,13 @@ def test_newest_rows_first_are_told_with_both_ends_and_the_remedy():
 
 @pytest.mark.parametrize(
     "index",
-    [HOURS[::-1], HOURS.tz_localize("UTC")[::-1], IN_ORDER["months as periods"][::-1]],
-    ids=["dates", "dates in a time zone", "periods"],
+    [
+        HOURS[::-1],
+        HOURS.tz_localize("UTC")[::-1],
+        IN_ORDER["months as periods"][::-1],
+        pd.timedelta_range("0h", periods=50, freq="h")[::-1],
+    ],
+    ids=["dates", "dates in a time zone", "periods", "times since a start"],
 )
 @pytest.mark.parametrize("method", ["fit", "fit_transform", "transform"])
 def test_falling_dates_warn_in_fit_and_in_transform(method, index):
