@@ -1,4 +1,4 @@
-"""Whether X lies where the data of the first fit lay: the scaling is from there."""
+"""Whether X and y lie where those of the first fit lay: the scaling is from there."""
 
 from __future__ import annotations
 
@@ -13,43 +13,48 @@ from .sequences import Sequences
 
 # Numbers to look at: enough for a share, and few enough to cost nothing beside a prediction.
 ENOUGH = 2**16
-# Share of the values of a feature beyond `FAR` that no outliers explain.
-MOST = 0.5
+# Share of the values of a feature beyond `FAR` that no outliers explain, and sequences from which
+# on it is a share: a few may be those in which a rare event happens, and have to lie `FARTHER`.
+MOST, FEW, FARTHER = 0.5, 20, 100.0
 
 
-def warn_if_far(X: Sequences, scaler: Standardize | None, names: NDArray[Any] | None) -> None:
+def warn_if_far(
+    values: Sequences, scaler: Standardize | None, kind: str, names: NDArray[Any] | None = None
+) -> None:
     """Warn where most values of a feature lie beyond what the layers tell apart.
 
     Parameters
     ----------
-    X : Sequences
-        What is to be predicted, or trained on after a first fit.
+    values : Sequences
+        X that is to be predicted, or X or y to be trained on after a first fit; NaN is no value.
 
     scaler : Standardize or None
         Statistics of the first fit; without any, there is nothing to say.
 
+    kind : str
+        What a column is: "feature" or "output".
+
     names : ndarray of str or None
-        Names of the features, if they have any.
+        Names of the columns, if they have any.
     """
     if scaler is None:
         return
-    mean, scale = (values.cpu().numpy().ravel() for values in (scaler.mean, scaler.scale))
-    n_numbers = len(X) * int(X.lengths[0]) * X.n_features
-    values = X[:: max(1, n_numbers // ENOUGH)].steps().reshape(-1, len(mean))
-    reach = FAR * scale
-    is_far = (values < mean - reach) | (values > mean + reach)
+    mean, scale = (numbers.cpu().numpy().ravel() for numbers in (scaler.mean, scaler.scale))
+    reach = (FAR if len(values) >= FEW else FARTHER) * scale
+    n_numbers = len(values) * int(values.lengths[0]) * values.n_features
+    steps = values[:: max(1, n_numbers // ENOUGH)].steps().reshape(-1, len(mean))
+    is_far = (steps < mean - reach) | (steps > mean + reach)
     far = is_far.mean(axis=0)
     if not (far > MOST).any():
         return
     worst = int(far.argmax())
-    kind = "column" if scaler.mean.ndim > 1 else "feature"
     which = f"{kind} {worst}" if names is None else f"{names[worst]!r}"
-    middle = np.median(values[:, worst])
+    spread = "constant" if scale[worst] == 1 else f"with a standard deviation of {scale[worst]:.3g}"
     warn(
-        f"{far[worst]:.0%} of the values of {which} are more than {FAR:g} standard deviations from "
-        f"the mean of the data that the model was first fitted to: now {middle:.3g} in the middle, "
-        f"then {mean[worst]:.3g} with a standard deviation of {scale[worst]:.3g}. That far out, "
-        "predictions hardly follow. Give X in the units of the first fit; to train on data of "
-        "another range, fit with warm_start=False.",
+        f"{far[worst]:.0%} of the values of {which} are more than {reach[worst] / scale[worst]:g} "
+        "standard deviations from the mean of the data that the model was first fitted to: now "
+        f"{np.nanmedian(steps[:, worst]):.3g} in the middle, then {mean[worst]:.3g}, {spread}. "
+        "That far out, predictions hardly follow. Give the values in the units of the first fit; to "
+        "train on data of another range, fit with warm_start=False.",
         SequenceDataWarning,
     )

@@ -5,19 +5,18 @@ from __future__ import annotations
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from sklearn.linear_model import RidgeCV
 
 from .batches import Batches, SequenceDataset
 from .layers import FAR, LinearPath
 from .mapped import SCATTERED
 from .module import StackedLSTM
-from .threads import one_blas_thread
+from .ridge import ridge_by_leave_one_out
 
 MOST_COLUMNS = 512
 MOST_NUMBERS = 2**21
 ENOUGH_SAMPLES = 1024
-# Labels that an output needs for a path: leaving one out of two leaves nothing to fit.
-FEWEST_ROWS = 3
+# Labels that an output needs for a path: leaving out the only one leaves nothing to fit.
+FEWEST_ROWS = 2
 SMALLEST_SCALE = 1e-3
 ALPHAS = np.logspace(-4, 2, 13)
 Array = NDArray[np.float64]
@@ -77,16 +76,15 @@ def _fit_outputs(
 ) -> None:
     weight = weight / weight.mean()
     spread = float(windows.var(axis=0).mean()) or 1.0
-    ridge = RidgeCV(ALPHAS * len(windows) * spread, alpha_per_target=True)
-    with one_blas_thread():
-        ridge.fit(windows, targets, sample_weight=weight)
-    left = np.sqrt(-np.atleast_1d(ridge.best_score_)).clip(SMALLEST_SCALE, 1)
+    penalties = ALPHAS * len(windows) * spread
+    numbers = (torch.from_numpy(values) for values in (windows, targets, weight, penalties))
+    coefficients, constants, errors = ridge_by_leave_one_out(*numbers)
     for buffer, values in (
-        (linear.weight, np.atleast_2d(ridge.coef_)),
-        (linear.bias, np.atleast_1d(ridge.intercept_)),
-        (linear.residual_scale, left),
+        (linear.weight, coefficients),
+        (linear.bias, constants),
+        (linear.residual_scale, errors.sqrt().clamp(SMALLEST_SCALE, 1)),
     ):
-        buffer[torch.from_numpy(outputs)] = torch.from_numpy(values).to(buffer)
+        buffer[torch.from_numpy(outputs)] = values.to(buffer)
 
 
 def _some(data: SequenceDataset, n_columns: int) -> SequenceDataset:

@@ -519,6 +519,7 @@ class StackedLSTMRegressor(CallbackSupportMixin, RegressorMixin, BaseEstimator):
         ValueError
             As in `fit`.
         """
+        self._validate_params()  # which scikit-learn leaves out in further calls
         start = getattr(self, "net_", None)
         with _unchanged_on_error(self), own_torch():
             data = self._check_fit_input(X, y, sample_weight, reset=start is None)
@@ -706,6 +707,8 @@ class StackedLSTMRegressor(CallbackSupportMixin, RegressorMixin, BaseEstimator):
             self, sequences, y, return_sequences=self.return_sequences
         )
         sequences, targets, weight = drop_unused(sequences, targets, sample_weight)
+        if not reset and targets.n_features == self.n_outputs_:
+            warn_if_far(targets, self.module_.output_scaler, "output")
         return SequenceDataset(sequences, targets, weight, has_steps=self.return_sequences)
 
     def _check_floats(self) -> None:
@@ -753,12 +756,14 @@ class StackedLSTMRegressor(CallbackSupportMixin, RegressorMixin, BaseEstimator):
         return sequences
 
     def _warn_if_far(self, sequences: Sequences) -> None:
-        names = getattr(self, "feature_names_in_", None)
-        flat = self._X_form == "rows" and self.n_features_in_ != self.module_.n_features
-        scaler = self.module_.input_scaler
-        if flat and scaler is not None and scaler.mean.ndim == 1:
-            names = None  # columns, of which several share a mean and a scale
-        warn_if_far(sequences, scaler, names)
+        scaler, names = self.module_.input_scaler, getattr(self, "feature_names_in_", None)
+        if self._X_form != "rows":
+            kind = "feature"
+        elif scaler is not None and scaler.mean.ndim > 1:
+            kind = "column"
+        else:  # of the columns of 2-D X, several share a mean and a scale
+            kind, names = "feature", names if self.n_timesteps == 1 else None
+        warn_if_far(sequences, scaler, kind, names)
 
     def _check_scored(self, sequences: Sequences, y: Any) -> Sequences:
         targets, _ = as_targets(self, sequences, y, return_sequences=self.module_.return_sequences)

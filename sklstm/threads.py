@@ -8,7 +8,6 @@ piece runs on one thread, and the results are taken in the order of the pieces.
 from __future__ import annotations
 
 import ctypes
-import os
 import threading
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
@@ -19,7 +18,6 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import torch
-from threadpoolctl import ThreadpoolController
 
 Piece = TypeVar("Piece")
 Result = TypeVar("Result")
@@ -139,44 +137,3 @@ class Workers:
         if self._pool is None:
             self._pool = ThreadPoolExecutor(self.n_threads, initializer=_compute_alone)
         return self._pool.submit(work, piece)
-
-
-_blas_lock = threading.Lock()
-_n_limiting = 0
-_limiter: Any = None
-
-
-@contextmanager
-def one_blas_thread() -> Iterator[None]:
-    """Have numpy's and scipy's linear algebra run on one thread, in the whole process.
-
-    BLAS has one number of threads for the process. The first block to begin sets it and the last
-    to end sets it back, so blocks in several threads do not wait for each other.
-    """
-    global _n_limiting, _limiter
-    with _blas_lock:
-        _n_limiting += 1
-        if _n_limiting == 1:
-            _limiter = _blas().limit(limits=1, user_api="blas")
-    try:
-        yield
-    finally:
-        with _blas_lock:
-            _n_limiting -= 1
-            if _n_limiting == 0:
-                _limiter.restore_original_limits()
-
-
-@cache
-def _blas() -> ThreadpoolController:
-    return ThreadpoolController()
-
-
-def _begin_in_child() -> None:
-    """Forget in a forked process which threads of its parent were inside."""
-    global _blas_lock, _n_limiting
-    _blas_lock, _n_limiting = threading.Lock(), 0
-
-
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_begin_in_child)

@@ -545,6 +545,40 @@ def test_data_far_from_the_first_fit_are_told(call, sequences):
         getattr(model, call)(far, *targets)
 
 
+@pytest.mark.parametrize("going_on", ["fit", "partial_fit"])
+def test_targets_far_from_the_first_fit_are_told(going_on, sequences):
+    X, y = sequences
+    model = small(warm_start=True).fit(X, y)
+    with pytest.warns(SequenceDataWarning, match="100% of the values of output 0 .* now 99"):
+        getattr(model, going_on)(X, y + 100)
+
+
+def test_a_sequence_of_the_training_set_is_not_told():
+    X = np.random.default_rng(0).normal(size=(500, 5, 2))
+    X[:, :, 1] = 0
+    X[7, :, 1] = 1  # a rare event
+    model = small().fit(X, X[:, 0, 0])
+    model.predict(X[7:8])
+    with pytest.warns(SequenceDataWarning, match="more than 100 standard deviations"):
+        model.predict(1000 * X[7:8])
+
+
+def test_a_feature_that_was_constant_is_told_so():
+    X = np.random.default_rng(0).normal(size=(60, 5, 2))
+    X[:, :, 1] = 2023
+    model = small().fit(X, X[:, 0, 0])
+    X[:, :, 1] = 2060
+    with pytest.warns(SequenceDataWarning, match="now 2.06e[+]03 in the middle, then .*, constant"):
+        model.predict(X)
+
+
+@pytest.mark.parametrize("wrong", [{"clip_norm": -1}, {"lr": "high"}, {"batch_size": 0}])
+def test_partial_fit_checks_parameters_in_further_calls_too(wrong, sequences):
+    model = small().partial_fit(*sequences).set_params(**wrong)
+    with pytest.raises(ValueError, match=f"'{next(iter(wrong))}'"):
+        model.partial_fit(*sequences)
+
+
 def test_a_few_values_far_out_are_not_told(sequences):
     X, y = sequences
     model = small().fit(X, y)
