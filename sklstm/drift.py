@@ -54,7 +54,7 @@ def warn_if_far(
         f"{far[worst]:.0%} of the values of {which} are more than {reach[worst] / scale[worst]:g} "
         "standard deviations from the mean of the data that the model was first fitted to: now "
         f"{np.nanmedian(steps[:, worst]):.3g} in the middle, then {mean[worst]:.3g}, {spread}. "
-        "That far out, predictions hardly follow. Give the values in the units of the first fit; to "
-        "train on data of another range, fit with warm_start=False.",
+        "That far out, predictions hardly follow. Give the values in the units of the first fit; "
+        "to train on data of another range, fit with warm_start=False.",
         SequenceDataWarning,
     )

@@ -1,8 +1,9 @@
 """Ridge regression whose penalty is chosen by leaving out one row at a time.
 
 It does what `sklearn.linear_model.RidgeCV` does with ``alpha_per_target=True``, in torch. The
-linear algebra of numpy and scipy has one number of threads for the whole process: to have one thread, a
-fit would have to change it for everybody, and a fork in that moment can stop the parent for ever.
+linear algebra of numpy and scipy has one number of threads for the whole process: to have one
+thread, a fit would have to change it for everybody, and a fork in that moment can stop the parent
+for ever.
 """
 
 from __future__ import annotations
