@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
 from itertools import chain
 from typing import Any
@@ -25,17 +25,34 @@ from .randomness import FitGenerators
 from .sequences import Sequences, ranges
 from .threads import Workers, own_torch
 
+REDUCTIONS: dict[str, Callable[[Tensor], Tensor]] = {
+    "mean": torch.mean,
+    "sum": torch.sum,
+    "none": nn.Identity(),
+}
+
 
 class PinballLoss(nn.Module):
     """Pinball loss of one quantile, or the mean of those of quantiles on a last axis.
 
     R. Koenker and G. Bassett, "Regression quantiles", Econometrica 46(1), 1978.
+
+    Parameters
+    ----------
+    quantiles : float or sequence of float
+        One quantile, or one for each column of the predictions' last axis.
+
+    reduction : {"mean", "sum", "none"}, default="mean"
+        What becomes of the losses of the targets, as in torch's losses.
     """
 
     quantiles: Tensor
 
-    def __init__(self, quantiles: float | Sequence[float], reduction: str = "none") -> None:
+    def __init__(self, quantiles: float | Sequence[float], reduction: str = "mean") -> None:
         super().__init__()
+        if reduction not in REDUCTIONS:
+            raise ValueError(f"reduction must be one of {[*REDUCTIONS]}, got {reduction!r}.")
+        self.reduction = reduction
         self.register_buffer("quantiles", torch.tensor(quantiles, dtype=torch.float64))
 
     def forward(self, y_pred: Tensor, y_true: Tensor) -> Tensor:
@@ -44,7 +61,7 @@ class PinballLoss(nn.Module):
         error = y_true - y_pred
         quantiles = self.quantiles.to(error)
         loss = torch.maximum(quantiles * error, (quantiles - 1) * error)
-        return loss.mean(dim=-1) if quantiles.ndim else loss
+        return REDUCTIONS[self.reduction](loss.mean(dim=-1) if quantiles.ndim else loss)
 
 
 LOSSES: dict[str, type[nn.Module]] = {

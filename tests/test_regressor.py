@@ -20,6 +20,7 @@ from skorch.exceptions import DeviceWarning
 from sklstm import StackedLSTMRegressor, load, save
 from sklstm.batches import Batches, SequenceDataset
 from sklstm.exceptions import SequenceDataWarning
+from sklstm.net import PinballLoss
 from sklstm.sequences import Sequences
 
 
@@ -1199,6 +1200,17 @@ def test_quantile_loss_is_the_mean_pinball_loss(sequences):
     expected = np.maximum(levels * errors, (levels - 1) * errors).mean()
     model = small(**params, max_epochs=1, lr=1e-12, batch_size=60).fit(X, y)
     assert model.loss_curve_[0] == pytest.approx(expected, rel=1e-9)
+
+
+def test_pinball_loss_reduces_as_the_losses_of_torch_do():
+    quantiles, y_pred, y_true = (0.1, 0.9), torch.tensor([[0.0, 1.0], [2.0, 3.0]]), torch.ones(2)
+    each = PinballLoss(quantiles, reduction="none")(y_pred, y_true)
+    torch.testing.assert_close(each, torch.tensor([0.05, 0.55]))
+    torch.testing.assert_close(PinballLoss(quantiles)(y_pred, y_true), each.mean())
+    torch.testing.assert_close(PinballLoss(quantiles, "sum")(y_pred, y_true), each.sum())
+    torch.testing.assert_close(PinballLoss(0.9)(y_pred[:, 0], y_true), torch.tensor(0.5))
+    with pytest.raises(ValueError, match=r"reduction must be one of .* got 'average'"):
+        PinballLoss(0.5, reduction="average")
 
 
 @pytest.mark.parametrize(
