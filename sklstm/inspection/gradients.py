@@ -14,6 +14,7 @@ from sklstm.batches import PREDICT_ROWS, Batches, SequenceDataset
 from sklstm.module import StackedLSTM
 from sklstm.net import StackedLSTMNet
 from sklstm.pipelines import final_regressor, reaching, targets_reaching
+from sklstm.threads import own_torch
 
 from .stacks import (
     fitted_clone,
@@ -86,7 +87,7 @@ def gradient_flow(estimator: Any, X: Any, y: Any) -> Bunch:
         estimator = fitted_clone(estimator, X, y, max_epochs=0, callbacks=None, verbose=0)
     regressor = final_regressor(estimator)
     data = training_data(regressor, reaching(estimator, X), targets_reaching(estimator, y))
-    with torch.inference_mode(False), torch.enable_grad():
+    with own_torch():
         return _gradient_norms(regressor.net_, data)
 
 

@@ -18,6 +18,7 @@ from sklstm.layers import Bidirectional
 from sklstm.module import StackedLSTM
 from sklstm.pipelines import final_regressor, reaching
 from sklstm.sequences import Sequences
+from sklstm.threads import own_torch
 
 from .stacks import (
     n_longer,
@@ -109,7 +110,8 @@ def layer_timescales(
     _check_size(size)
     sequences = _in_order_of_length(regressor._check_predict_input(reaching(estimator, X)))
     step = _check_step(step, int(sequences.lengths[0]))
-    squares = _squared_differences(regressor.module_, sequences, step, float(size))
+    with own_torch():
+        squares = _squared_differences(regressor.module_, sequences, step, float(size))
     difference = np.sqrt(squares)
     peaks = difference.max(axis=1, keepdims=True)
     difference = np.divide(difference, peaks, out=np.zeros_like(difference), where=peaks > 0)
