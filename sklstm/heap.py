@@ -6,9 +6,10 @@ import ctypes
 import os
 import platform
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from functools import cache
+from pathlib import Path
 
 M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3
 TUNED = {"MALLOC_TRIM_THRESHOLD_", "MALLOC_MMAP_THRESHOLD_", "MALLOC_MMAP_MAX_"}
@@ -26,8 +27,9 @@ def heap_kept() -> Iterator[None]:
     as much as it takes, so each one would have the system map, and clear, all its pages anew,
     which may take as long as the arithmetic. At the end all that is free is handed back, and
     the thresholds are where glibc itself stops raising them. Some versions of glibc hand blocks
-    of more than 32 MiB back all the same. Where another malloc is in use, or the user
-    has tuned this one, nothing is changed.
+    of more than 32 MiB back all the same. Where another malloc is in use, or this one was tuned
+    by the environment in which the process was started, nothing is changed. What the process
+    itself has set with `mallopt` cannot be known.
     """
     libc = _tunable_libc()
     if libc is None:
@@ -67,8 +69,22 @@ if hasattr(os, "register_at_fork"):
 
 @cache
 def _tunable_libc() -> ctypes.CDLL | None:
-    tuned = not TUNED.isdisjoint(os.environ)
-    tuned |= "glibc.malloc" in os.environ.get("GLIBC_TUNABLES", "")
+    environment = _environment_at_start()
+    tuned = not TUNED.isdisjoint(environment)
+    tuned |= "glibc.malloc" in environment.get("GLIBC_TUNABLES", "")
     if tuned or platform.libc_ver()[0] != "glibc":
         return None
     return ctypes.CDLL(None)
+
+
+def _environment_at_start() -> Mapping[str, str]:
+    """Return the environment that the process was started with, which is what malloc has read.
+
+    What is set later is meant for processes to come: Dask sets MALLOC_TRIM_THRESHOLD_ in the
+    process that starts its workers. Where the system does not tell, it is the environment of now.
+    """
+    try:
+        entries = os.fsdecode(Path("/proc/self/environ").read_bytes()).split("\0")
+    except OSError:
+        return os.environ
+    return dict(entry.split("=", 1) for entry in entries if "=" in entry)

@@ -23,8 +23,7 @@ glibc_only = pytest.mark.skipif(
 
 @pytest.fixture
 def untuned(monkeypatch):
-    for name in TUNING:
-        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setattr(heap, "_environment_at_start", dict)
     heap._tunable_libc.cache_clear()
     yield
     heap._tunable_libc.cache_clear()
@@ -61,24 +60,51 @@ def take_memory_inside_and_outside():
     assert page_faults(10) > 9 * PAGES
 
 
+def in_a_process_of_its_own(function, **environment):
+    """Call a function of this file in a process that is started with some variables of malloc."""
+    untuned = {name: value for name, value in os.environ.items() if name not in TUNING}
+    code = f"import test_heap; test_heap.{function.__name__}()"
+    command = [sys.executable, "-c", code]
+    subprocess.run(command, env={**untuned, **environment}, cwd=Path(__file__).parent, check=True)
+
+
 @glibc_only
 def test_memory_is_taken_from_the_system_once_and_handed_back_at_the_end():
-    untuned = {name: value for name, value in os.environ.items() if name not in TUNING}
-    code = "import test_heap; test_heap.take_memory_inside_and_outside()"
-    command = [sys.executable, "-c", code]
-    subprocess.run(command, env=untuned, cwd=Path(__file__).parent, check=True)
+    in_a_process_of_its_own(take_memory_inside_and_outside)
+
+
+def take_memory_as_ever():
+    with heap.heap_kept():
+        page_faults(1)
+        assert page_faults(10) > 9 * PAGES
 
 
 @glibc_only
-@pytest.mark.usefixtures("untuned")
 @pytest.mark.parametrize(
     ("name", "value"),
     [("MALLOC_TRIM_THRESHOLD_", "1000"), ("GLIBC_TUNABLES", "glibc.malloc.mmap_threshold=1000")],
 )
-def test_what_the_user_has_tuned_is_left_alone(monkeypatch, name, value):
-    monkeypatch.setenv(name, value)
-    with heap.heap_kept():
-        assert page_faults(10) > 9 * PAGES
+def test_what_the_user_has_tuned_is_left_alone(name, value):
+    in_a_process_of_its_own(take_memory_as_ever, **{name: value})
+
+
+def take_memory_with_a_variable_for_later_processes():
+    os.environ["MALLOC_TRIM_THRESHOLD_"] = "65536"  # as Dask does where it starts workers
+    take_memory_inside_and_outside()
+
+
+@pytest.mark.skipif(platform.system() != "Linux", reason="reads /proc")
+def test_a_variable_that_was_set_after_the_start_tunes_nothing():
+    in_a_process_of_its_own(take_memory_with_a_variable_for_later_processes)
+
+
+def test_without_proc_the_environment_of_now_counts(monkeypatch):
+    def unreadable(path):
+        raise FileNotFoundError(path)
+
+    monkeypatch.setattr(Path, "read_bytes", unreadable)
+    monkeypatch.setenv("MALLOC_TRIM_THRESHOLD_", "65536")
+    assert heap._environment_at_start()["MALLOC_TRIM_THRESHOLD_"] == "65536"
 
 
 class OldLibc:
@@ -153,6 +179,14 @@ def test_a_memory_map_is_fitted_and_predicted_without_loading_it(on_disk, params
     predictions, peak = allocated(lambda: model.predict(X))
     assert peak < X.nbytes / 4
     assert np.array_equal(predictions, small(**params).fit(np.array(X), y).predict(np.array(X)))
+
+
+def test_a_memory_map_of_rows_is_fitted_without_loading_it(on_disk):
+    X, y = on_disk
+    rows = X.reshape(len(X), -1)
+    model, peak = allocated(lambda: small(n_timesteps=100, batch_size=200).fit(rows, y))
+    assert peak < X.nbytes * 0.4
+    assert np.array_equal(model.predict(rows[:100]), model.predict(np.array(rows[:100])))
 
 
 def test_chunks_of_a_memory_map_train_as_chunks_in_memory(on_disk):
