@@ -22,6 +22,8 @@ FAR, ABSURD = 10.0, 1e4
 # rises over the whole table have a half and more of it.
 HIDDEN = 0.25
 MOST_PASSES, ENOUGH = 8, 2**16
+# Scaled, what the rounding of a constant comes to at most.
+ROUNDING = 1e-6
 LARGEST = float(np.finfo(np.float32).max)
 Indices = NDArray[np.intp]
 
@@ -250,6 +252,49 @@ def _are_several_inputs(arrays: list[NDArray[Any]]) -> bool:
     return alike and any(array.ndim == 3 for array in arrays)
 
 
+class Moments:
+    """Means and standard deviations of columns, block by block, that constants come out of exactly.
+
+    Rounding makes some variance of a constant: of a large one more than 1, of a weighted one at
+    times less than 0. And the mean of equal numbers may be none of them.
+    """
+
+    smallest: NDArray[np.float64]
+    largest: NDArray[np.float64]
+
+    def __init__(self) -> None:
+        self.scaler = StandardScaler()
+        self.n_seen = 0
+
+    def add(self, steps: NDArray[np.float64], weight: NDArray[np.float64] | None) -> None:
+        """Take some more steps, shape (n_steps, n_columns), into account."""
+        smallest, largest = steps.min(axis=0), steps.max(axis=0)
+        if self.n_seen:
+            smallest = np.minimum(smallest, self.smallest)
+            largest = np.maximum(largest, self.largest)
+        self.smallest, self.largest = smallest, largest
+        self.n_seen += len(steps)
+        with np.errstate(invalid="ignore"):  # the root of a variance below 0
+            self.scaler.partial_fit(steps, sample_weight=weight)
+
+    @property
+    def vary(self) -> NDArray[np.bool_]:
+        """Whether the variance of each column is more than rounding could make of a constant."""
+        variance = self.scaler.var_.clip(0)
+        # scikit-learn's scale is the standard deviation, or 1 where that may be rounding
+        return (variance > 0) & (self.scaler.scale_ == np.sqrt(variance))
+
+    def mean_and_scale(self) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        """Return the mean and the standard deviation of each column, shape (n_columns,).
+
+        The scale of a column that does not vary is 1, or so large that its rounding counts for
+        less than `ROUNDING`.
+        """
+        mean = self.scaler.mean_.clip(self.smallest, self.largest)
+        rounding = (self.largest - self.smallest) / ROUNDING
+        return mean, np.where(self.vary, self.scaler.scale_, rounding.clip(1))
+
+
 def mean_and_scale(
     values: Sequences, sample_weight: NDArray[np.float64] | None
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
@@ -271,21 +316,20 @@ def mean_and_scale(
     Returns
     -------
     mean, scale : ndarray of shape (n_features,)
-        The scale of a constant feature is 1.
+        The mean of a constant feature is its value, and the scale is 1.
     """
-    scaler, smallest, largest = StandardScaler(), np.inf, -np.inf
+    moments = Moments()
     for block in values.blocks():
-        steps, weight = _steps_and_weight(values[block], sample_weight, block)
-        scaler.partial_fit(steps, sample_weight=weight)
-        smallest = np.minimum(smallest, steps.min(axis=0))
-        largest = np.maximum(largest, steps.max(axis=0))
+        moments.add(*_steps_and_weight(values[block], sample_weight, block))
+    mean, scale = moments.mean_and_scale()
+    smallest, largest = moments.smallest, moments.largest
     median, distance = _median_and_absurd_distance(values)
-    use_median = (distance > 0) & (distance < FAR * scaler.scale_)
-    centre = np.where(use_median, median, scaler.mean_)
-    reach = np.where(use_median, distance, FAR * scaler.scale_)
+    use_median = (distance > 0) & (distance < FAR * scale)
+    centre = np.where(use_median, median, mean)
+    reach = np.where(use_median, distance, FAR * scale)
     reach = np.where(smallest < largest, reach, np.inf)
     if (np.maximum(largest - centre, centre - smallest) <= reach).all():
-        return scaler.mean_, scaler.scale_
+        return mean, scale
     return _without_outliers(values, sample_weight, centre, reach)
 
 
@@ -297,7 +341,7 @@ def mean_and_scale_of_columns(
     Parameters
     ----------
     values : Sequences
-        Of equal length.
+        Each a whole row of its values.
 
     sample_weight : ndarray of shape (n_samples,) or None
         Weight of each sample.
@@ -306,10 +350,14 @@ def mean_and_scale_of_columns(
     -------
     mean, scale : ndarray of shape (n_timesteps, n_features)
     """
-    columns = values.steps().reshape(len(values), 1, -1)
-    mean, scale = mean_and_scale(Sequences.equal(columns), sample_weight)
+    mean, scale = mean_and_scale(_as_columns(values), sample_weight)
     shape = (-1, values.n_features)
     return mean.reshape(shape), scale.reshape(shape)
+
+
+def _as_columns(values: Sequences) -> Sequences:
+    """Take sequences that are whole rows as one step each, with the features of all steps."""
+    return Sequences.equal(values.values.reshape(len(values.values), 1, -1))[values.rows]
 
 
 def columns_differ(values: Sequences, sample_weight: NDArray[np.float64] | None) -> bool:
@@ -321,7 +369,15 @@ def columns_differ(values: Sequences, sample_weight: NDArray[np.float64] | None)
     """
     _, shared = mean_and_scale(values, sample_weight)
     _, own = mean_and_scale_of_columns(values, sample_weight)
-    return bool((own < HIDDEN * shared).any())
+    return bool((_vary(values) & (own < HIDDEN * shared)).any())
+
+
+def _vary(values: Sequences) -> NDArray[np.bool_]:
+    """Tell which feature has several values at which step, shape (n_timesteps, n_features)."""
+    first = values.batch(slice(0, 1))[0]
+    return np.logical_or.reduce(
+        [(values.batch(block)[0] != first).any(axis=0) for block in values.blocks()]
+    )
 
 
 def _median_and_absurd_distance(
@@ -346,15 +402,12 @@ def _without_outliers(
     constant = np.isinf(reach)
     scale, n_kept = np.where(constant, 1.0, reach / FAR), []
     for _ in range(MOST_PASSES):
-        scalers = scalers_of_known(values, sample_weight, partial(_is_near, centre, reach))
-        vary = ~constant & np.array(
-            [float(getattr(scaler, "var_", [0])[0]) > 0 for scaler in scalers]
-        )
+        moments = moments_of_known(values, sample_weight, partial(_is_near, centre, reach))
+        vary = ~constant & [bool(near.n_seen and near.vary[0]) for near in moments]
         for feature in np.flatnonzero(vary):
-            centre[feature] = scalers[feature].mean_[0]
-            scale[feature] = scalers[feature].scale_[0]
+            centre[feature], scale[feature] = np.ravel(moments[feature].mean_and_scale())
         reach = np.where(constant, np.inf, FAR * scale)
-        n_kept, n_before = [getattr(scaler, "n_samples_seen_", 0) for scaler in scalers], n_kept
+        n_kept, n_before = [near.n_seen for near in moments], n_kept
         if n_kept == n_before:
             break
     return centre, scale
@@ -366,23 +419,22 @@ def _is_near(
     return np.abs(steps - mean) <= distance
 
 
-def scalers_of_known(
+def moments_of_known(
     values: Sequences,
     sample_weight: NDArray[np.float64] | None,
     known: Callable[[NDArray[np.float64]], NDArray[np.bool_]],
-) -> list[StandardScaler]:
-    """Fit a scaler to each feature, over the values for which `known` is true.
+) -> list[Moments]:
+    """Take the moments of each feature, over the values for which `known` is true.
 
     A scaler a feature, as one for all would lose its count in a block where none is known.
     """
-    scalers = [StandardScaler() for _ in range(values.n_features)]
+    moments = [Moments() for _ in range(values.n_features)]
     for block in values.blocks():
         steps, weight = _steps_and_weight(values[block], sample_weight, block)
-        for scaler, column, kept in zip(scalers, steps.T, known(steps).T, strict=True):
+        for feature, column, kept in zip(moments, steps.T, known(steps).T, strict=True):
             if kept.any():
-                at_kept = None if weight is None else weight[kept]
-                scaler.partial_fit(column[kept, np.newaxis], sample_weight=at_kept)
-    return scalers
+                feature.add(column[kept, np.newaxis], None if weight is None else weight[kept])
+    return moments
 
 
 def _steps_and_weight(

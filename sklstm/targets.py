@@ -18,8 +18,8 @@ from .sequences import (
     as_list,
     as_tables,
     check_finite,
+    moments_of_known,
     ranges,
-    scalers_of_known,
 )
 
 # Ranges of the middle half and of the middle nine tenths of a normal distribution, in standard
@@ -216,11 +216,11 @@ def mean_and_scale_of_labels(
     ValueError
         If an output has no label.
     """
-    scalers = scalers_of_known(y, sample_weight, lambda labels: ~np.isnan(labels))
-    for output, scaler in enumerate(scalers):
-        if not hasattr(scaler, "mean_"):
+    moments = moments_of_known(y, sample_weight, lambda labels: ~np.isnan(labels))
+    for output, labels in enumerate(moments):
+        if not labels.n_seen:
             raise ValueError(f"y has no label for output {output}.")
-    mean, scale = zip(*((scaler.mean_, scaler.scale_) for scaler in scalers), strict=True)
+    mean, scale = zip(*(labels.mean_and_scale() for labels in moments), strict=True)
     return np.concatenate(mean), np.concatenate(scale)
 
 

@@ -10,7 +10,7 @@ from scipy import sparse
 from sklearn.base import clone
 
 from sklstm import LagWindows, StackedLSTMRegressor
-from sklstm.sequences import Sequences, as_sequences, mean_and_scale
+from sklstm.sequences import Sequences, as_sequences, columns_differ, mean_and_scale
 
 MODEL = StackedLSTMRegressor(n_layers=1, units=4, max_epochs=1, random_state=0)
 
@@ -285,9 +285,42 @@ def test_statistics_of_blocks_are_those_of_the_whole(monkeypatch, sequences):
     np.testing.assert_allclose(mean_and_scale(Sequences.equal(X), None), whole, rtol=1e-12)
 
 
-def test_a_constant_feature_has_scale_one():
-    X = np.full((20, 4, 1), 1e6)
-    assert mean_and_scale(Sequences.equal(X), None)[1] == 1
+WEIGHT = np.random.default_rng(0).uniform(0.1, 1, 20)
+
+
+@pytest.mark.parametrize("weight", [None, WEIGHT], ids=["plain", "weighted"])
+@pytest.mark.parametrize("constant", [0.0, 0.1, 3.0, 1e6, 1.7e18, 1e30, -3e38])
+def test_a_constant_feature_is_scaled_to_zero(constant, weight):
+    X = np.random.default_rng(0).normal(size=(20, 4, 2))
+    X[..., 0] = constant
+    mean, scale = mean_and_scale(Sequences.equal(X), weight)
+    assert mean[0] == constant
+    assert scale[0] == 1
+
+
+@pytest.mark.parametrize("weight", [None, WEIGHT], ids=["plain", "weighted"])
+def test_what_differs_by_rounding_alone_is_scaled_to_next_to_nothing(weight):
+    X = 1.7e18 + np.random.default_rng(0).choice([0.0, 256.0], size=(20, 4, 1))
+    mean, scale = mean_and_scale(Sequences.equal(X), weight)
+    assert 0 < np.abs((X - mean) / scale).max() <= 1e-6
+
+
+@pytest.mark.parametrize("weight", [None, WEIGHT], ids=["plain", "weighted"])
+def test_a_large_constant_beside_outliers_stays_near_zero(weight):
+    X = np.random.default_rng(0).normal(size=(20, 4, 2))
+    X[..., 0] = 1.7e18
+    X[3, 1] = [0.0, 1e6]
+    mean, scale = mean_and_scale(Sequences.equal(X), weight)
+    assert np.abs((X[4:] - mean) / scale)[..., 0].max() < 1
+
+
+@pytest.mark.parametrize("size", [1e-6, 1.0, 1e6])
+def test_a_constant_column_hides_none_whatever_the_unit(size):
+    X = size * np.random.default_rng(0).normal(size=(50, 6, 1))
+    X[:, 0] = 0.0
+    assert not columns_differ(Sequences.equal(X), None)
+    X[:, 1] *= 0.1
+    assert columns_differ(Sequences.equal(X), None)
 
 
 SPANS = [5, 3, 7, 1, 7, 4, 2, 6]
@@ -526,7 +559,7 @@ def test_statistics_of_large_constants(constant):
     values = np.random.default_rng(0).normal(size=(30, 5, 2))
     values[..., 0] = constant
     mean, scale = mean_and_scale(Sequences.equal(values), None)
-    assert mean[0] == pytest.approx(constant)
+    assert mean[0] == constant
     assert scale[0] == 1
 
 
