@@ -5,8 +5,10 @@ Nothing here knows what a sequence or a target is: `sequences.py` and `targets.p
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+import sys
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from itertools import islice
 from typing import Any
 
 import numpy as np
@@ -15,6 +17,12 @@ from numpy.typing import NDArray
 PACKED = ("data", "batch_sizes", "sorted_indices", "unsorted_indices")
 # Characters of a column's or a key's name in an error.
 NAME_LENGTH = 40
+# Tensors of floats for which numpy has no dtype.
+NOT_IN_NUMPY = ("torch.bfloat16", "torch.float8")
+GROUPS = (
+    'Pass the groups without their keys, [g for _, g in df.groupby("id")], and drop the column of '
+    "ids from each."
+)
 
 
 def opened(values: Any, name: str) -> Any:
@@ -33,49 +41,55 @@ def opened(values: Any, name: str) -> Any:
     object
         A numpy array for tensors and for nested lists that are an array; a list for packed
         sequences, for other sequences than lists and tuples, such as skorch's
-        ``SliceDataset``, and for a Series or 1-D object array of sequences; else what was given.
+        ``SliceDataset``, and for a Series or 1-D object array of sequences; else what was given,
+        with NaN for `pandas.NA` among objects.
 
     Raises
     ------
     ValueError
-        If it is masked, a mapping, a dataset or an iterator, or a data frame with a column
-        that does not hold numbers.
+        If it is masked, a mapping, a dataset, an iterator, groups or a lazy frame, or has named
+        fields, or is a data frame with a column that does not hold numbers.
     """
-    if type(values) is np.ndarray and values.dtype.kind != "O":
+    if type(values) is np.ndarray and values.dtype.kind not in "OV":
         return values
-    check_unmasked(values, name)
+    check_readable(values, name)
     if _is_packed(values):
         return _unpacked(values, name)
     if isinstance(values, Sequence) and not isinstance(values, (list, tuple, str, bytes)):
         return opened([values[i] for i in range(len(values))], name)
     if isinstance(values, (list, tuple)):
+        _check_no_groups(values, name)
         return _array_if_regular(values, name)
-    if _is_tensor(values):
+    if is_tensor(values):
         return as_real_array(values, name)
     if _is_frame(values):
         check_columns(values, name)
-    elif _holds_sequences(values):
+        return frame_without_na(values)
+    if _holds_sequences(values):
         return _array_if_regular(values.to_list() if _is_series(values) else list(values), name)
-    else:
-        _check_holds_values(values, name)
-    return values
+    _check_holds_values(values, name)
+    return na_as_nan(values)
 
 
 def as_real_array(values: Any, name: str) -> NDArray[Any]:
-    """Make a numpy array of real numbers; `None` is NaN.
+    """Make a numpy array of real numbers; `None` and `pandas.NA` are NaN.
 
     Raises
     ------
     ValueError
         If it cannot be one.
     """
-    check_unmasked(values, name)
+    check_readable(values, name)
+    if hasattr(values, "toarray") and hasattr(values, "nnz"):  # scipy's sparse arrays
+        raise ValueError(f"{name} is sparse; expected a dense array. Use {name}.toarray().")
     if _is_frame(values):
         check_columns(values, name)
+    if str(getattr(values, "dtype", "")).startswith(NOT_IN_NUMPY):
+        values = values.float()
     try:
         array = np.asarray(values)
         if array.dtype == object:
-            array = array.astype(np.float64)
+            array = na_as_nan(array).astype(np.float64)
     except (TypeError, ValueError, OverflowError, RuntimeError) as error:
         raise ValueError(f"{name} is not an array of real numbers: {error}") from error
     check_real(array, name)
@@ -88,12 +102,49 @@ def check_real(values: NDArray[Any], name: str) -> None:
         raise ValueError(f"{name} has dtype {values.dtype}; expected real numbers.")
 
 
-def check_unmasked(values: Any, name: str) -> None:
-    """Refuse a masked array with masked entries: what is under the mask would be read."""
+def na_as_nan(values: Any) -> Any:
+    """Put NaN for each `pandas.NA` of an array or a Series of objects.
+
+    Without one, what was given is returned.
+    """
+    if getattr(getattr(values, "dtype", None), "kind", None) != "O":
+        return values
+    # Without pandas, there is no NA to find.
+    missing = getattr(sys.modules.get("pandas"), "NA", None)
+    array = np.asarray(values, dtype=object)
+    found = np.fromiter((value is missing for value in array.flat), bool, array.size)
+    return np.where(found.reshape(array.shape), np.nan, array) if found.any() else values
+
+
+def check_readable(values: Any, name: str) -> None:
+    """Refuse what an array of numbers is to be made of first.
+
+    Raises
+    ------
+    ValueError
+        If it is masked, as what is under the mask would be read; if it is a lazy frame; or if it
+        has named fields.
+    """
     if isinstance(values, np.ma.MaskedArray) and np.ma.is_masked(values):
         raise ValueError(
             f"{name} has masked entries, and what is under the mask would be read. Fill them: "
             "NaN is a missing step in X and a missing label in y, and 0 is no weight."
+        )
+    check_collected(values, name)
+
+
+def check_collected(values: Any, name: str) -> None:
+    """Refuse a lazy frame of polars, whose columns cost a query, and an array with named fields."""
+    if hasattr(values, "collect") and hasattr(values, "lazy"):
+        raise ValueError(
+            f"{name} is a {type(values).__name__}, which holds a query and no values yet: call "
+            ".collect() first."
+        )
+    fields = getattr(getattr(values, "dtype", None), "names", None)
+    if isinstance(fields, tuple):
+        raise ValueError(
+            f"{name} has named fields, {_listed(fields)}, and no columns: give "
+            f"pd.DataFrame({name})."
         )
 
 
@@ -107,12 +158,40 @@ def check_columns(frame: Any, name: str) -> None:
     """
     for position, (column, dtype) in enumerate(zip(frame.columns, frame.dtypes, strict=True)):
         reason = _why_no_numbers(frame, position, dtype)
+        if reason is not None and holds_sequences(frame, position):
+            raise ValueError(
+                f"{name} has a column {str(column)[:NAME_LENGTH]!r} of dtype {dtype}, whose cells "
+                f"hold sequences. {list_of_cells(frame, name)}"
+            )
         if reason is not None:
             raise ValueError(
                 f"{name} has a column {str(column)[:NAME_LENGTH]!r} of dtype {dtype}, which does "
                 f"not hold numbers{reason}. Drop it, or make numbers of it, for example with "
                 "sklearn.compose.make_column_transformer."
             )
+
+
+def holds_sequences(frame: Any, position: int) -> bool:
+    """Whether some cell of a column of pandas or polars is a sequence, such as a Series."""
+    column = frame.iloc[:, position] if hasattr(frame, "iloc") else frame[:, position]
+    return any(
+        hasattr(cell, "__len__") and not isinstance(cell, (str, bytes, Mapping)) for cell in column
+    )
+
+
+def list_of_cells(frame: Any, name: str) -> str:
+    """Say how to make a list of sequences of a data frame whose cells are sequences."""
+    rows = "itertuples(index=False)" if hasattr(frame, "iloc") else "iter_rows()"
+    return (
+        "Make a list with an array of shape (n_timesteps, n_features) a row, of the columns that "
+        f"hold sequences: [np.column_stack(row) for row in {name}.{rows}]."
+    )
+
+
+def keys_of(values: Any) -> str:
+    """Say what type it is of, and for a mapping what its first keys are."""
+    kind = type(values).__name__
+    return f"{kind} with the keys {_listed(values)}" if isinstance(values, Mapping) else kind
 
 
 @contextmanager
@@ -123,9 +202,14 @@ def naming(name: str) -> Iterator[None]:
     except (RuntimeError, OverflowError) as error:
         raise ValueError(f"{name} is not an array of real numbers: {error}") from error
     except ValueError as error:
-        if "string" not in str(error):
+        if "string" not in str(error) and "with a sequence" not in str(error):
             raise
         raise ValueError(f"{name} must hold numbers: {error}") from error
+    except TypeError as error:
+        # scikit-learn's own, such as those of sparse arrays, say all themselves.
+        if "real number" not in str(error):
+            raise
+        raise TypeError(f"{name} is not an array of real numbers: {error}") from error
 
 
 def n_dims(values: Any) -> int:
@@ -155,14 +239,15 @@ def _array_if_regular(values: Any, name: str) -> Any:
     """Nested lists of numbers as one array if they can be, or else as they are."""
     if not values or any(getattr(item, "shape", ()) for item in values):
         return values
+    check_collected(values[0], f"{name}[0]")
     try:
         array = np.asarray(values)
-    except ValueError:
+    except (TypeError, ValueError):
         return values
     return as_real_array(array, name) if array.dtype == object else array
 
 
-def _is_tensor(values: Any) -> bool:
+def is_tensor(values: Any) -> bool:
     """Whether it is an array of another library, which scikit-learn may leave as it is."""
     return hasattr(values, "__dlpack__") and not isinstance(values, np.ndarray)
 
@@ -189,22 +274,57 @@ def _holds_sequences(values: Any) -> bool:
     return any(hasattr(item, "__len__") and not isinstance(item, str) for item in values)
 
 
+def frame_without_na(frame: Any) -> Any:
+    """Put NaN for each `pandas.NA` in columns of objects, which scikit-learn reads as numbers."""
+    filled = frame
+    for position, dtype in enumerate(frame.dtypes):
+        if isinstance(dtype, np.dtype) and dtype.kind == "O":
+            column = frame.iloc[:, position]
+            numbers = na_as_nan(column)
+            if numbers is not column:
+                filled = frame.copy() if filled is frame else filled
+                filled.isetitem(position, numbers)
+    return filled
+
+
+def _listed(names: Iterable[Any]) -> str:
+    """Quote the first three of some names."""
+    first = list(islice(names, 4))
+    quoted = ", ".join(repr(str(name)[:NAME_LENGTH]) for name in first[:3])
+    return f"{quoted}{', ...' if len(first) > 3 else ''}"
+
+
+def _check_no_groups(values: Sequence[Any], name: str) -> None:
+    """Refuse the pairs of a key and a group that `groupby` gives."""
+    first = values[0] if values else None
+    if not isinstance(first, tuple) or len(first) != 2:
+        return
+    key, group = first
+    if not getattr(key, "shape", ()) and (_is_frame(group) or _is_series(group)):
+        kind = type(group).__name__
+        raise ValueError(f"{name}[0] is a pair of a key and a {kind}, as from groupby. {GROUPS}")
+
+
 def _check_holds_values(values: Any, name: str) -> None:
     """Refuse what has samples but is no array of them."""
     kind = type(values).__name__
     if hasattr(values, "shape") or hasattr(values, "__array__") or isinstance(values, (str, bytes)):
         return
     if isinstance(values, Mapping):
-        keys = ", ".join(repr(str(key)[:NAME_LENGTH]) for key in list(values)[:3])
         raise ValueError(
-            f"{name} is a {kind} with the keys {keys}{', ...' if len(values) > 3 else ''}; "
-            f"expected one array or a list of sequences. {REPEAT_STATIC}"
+            f"{name} is a {keys_of(values)}; expected one array or a list of sequences. "
+            f"{REPEAT_STATIC}"
         )
-    if hasattr(values, "__getitem__") and hasattr(values, "__len__"):
+    if kind.endswith("GroupBy"):  # pandas and polars
+        raise ValueError(f"{name} is a {kind}; expected an array or a list of sequences. {GROUPS}")
+    # A loader gives batches: the samples are in its dataset.
+    loads = hasattr(values, "dataset")
+    if loads or (hasattr(values, "__getitem__") and hasattr(values, "__len__")):
+        where = f" of dataset = {name}.dataset" if loads else ""
         raise ValueError(
-            f"{name} is a {kind}; expected an array or a list of sequences. If its items are "
-            "pairs of x and y, pass X=[x for x, _ in dataset] and y=[y for _, y in dataset], or "
-            "X=skorch.helper.SliceDataset(dataset, idx=0) and y=SliceDataset(dataset, idx=1)."
+            f"{name} is a {kind}; expected an array or a list of sequences. If the items{where} "
+            "are pairs of x and y, pass X=[x for x, _ in dataset] and y=[y for _, y in dataset], "
+            "or X=skorch.helper.SliceDataset(dataset, idx=0) and y=SliceDataset(dataset, idx=1)."
         )
     if hasattr(values, "__iter__"):
         raise ValueError(
@@ -234,7 +354,7 @@ def _why_no_numbers(frame: Any, position: int, dtype: Any) -> str | None:
     if column is None:
         return ""
     try:
-        np.asarray(column).astype(np.float64)
+        na_as_nan(np.asarray(column)).astype(np.float64)
     except (TypeError, ValueError, OverflowError) as error:
         return f" ({error})"
     return None

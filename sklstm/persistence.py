@@ -42,7 +42,9 @@ def save(estimator: StackedLSTMRegressor, path: StrPath) -> None:
     Raises
     ------
     TypeError
-        If `estimator` is something else, such as a pipeline: save its last step.
+        If `estimator` is something else, such as a pipeline: save its last step. Of a search,
+        save `best_estimator_`; of a `TransformedTargetRegressor`, `regressor_`. If `path` is
+        neither a str nor an os.PathLike.
     sklearn.exceptions.NotFittedError
         If the estimator is not fitted.
     ValueError
@@ -77,9 +79,10 @@ def save(estimator: StackedLSTMRegressor, path: StrPath) -> None:
     """
     if type(estimator) is not StackedLSTMRegressor:
         raise TypeError(
-            f"save takes a StackedLSTMRegressor, got {type(estimator).__name__}. Of a pipeline, "
-            "save the last step."
+            f"save takes a StackedLSTMRegressor, got {type(estimator).__name__}"
+            f"{_what_to_save(estimator)}"
         )
+    _check_path(path)
     check_is_fitted(estimator)
     estimator._validate_params()
     parameters = estimator.get_params(deep=False)
@@ -120,6 +123,8 @@ def load(path: StrPath, *, device: str | torch.device | None = None) -> StackedL
     ------
     OSError
         If the file cannot be opened.
+    TypeError
+        If `path` is neither a str nor an os.PathLike.
     ValueError
         If it is not such a file, or damaged, or written by a later sklstm (which it names), or
         if it does not make a model, or not one for this machine's memory or for `device`. No
@@ -130,6 +135,7 @@ def load(path: StrPath, *, device: str | torch.device | None = None) -> StackedL
     --------
     save : Save an estimator.
     """
+    _check_path(path)
     saved, tensors = read(path, MODEL, _understand)
     on_device = {} if device is None else {"device": device}
     recipe = saved.recipe | on_device
@@ -144,6 +150,24 @@ def load(path: StrPath, *, device: str | torch.device | None = None) -> StackedL
     for name, value in (saved.attributes | {"net_": net, "_recipe": recipe}).items():
         setattr(estimator, name, value)
     return estimator
+
+
+def _what_to_save(estimator: object) -> str:
+    if isinstance(estimator, StackedLSTMRegressor):
+        return (
+            ", a subclass of it. The file holds no code, so the code of a subclass cannot be saved."
+        )
+    return (
+        ". Of a pipeline, save the last step; of a search, best_estimator_; of a "
+        "TransformedTargetRegressor, regressor_. What is around the regressor is not in the file."
+    )
+
+
+def _check_path(path: StrPath) -> None:
+    if isinstance(path, bytes):
+        raise TypeError(f"path is {path!r:.80}, expected a str: os.fsdecode(path) makes one of it.")
+    if not isinstance(path, (str, os.PathLike)):
+        raise TypeError(f"path is {path!r:.80}, expected a str or an os.PathLike.")
 
 
 @dataclass(frozen=True)

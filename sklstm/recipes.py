@@ -180,7 +180,8 @@ def _n_layers(n_layers: int | str, units: Any, dropout: Any) -> int:
     if not isinstance(n_layers, str):
         return n_layers
     for name, sizes in (("units", units), ("dropout", dropout)):
-        if not isinstance(sizes, Real):
+        # An array without axes is refused by name where the layers are made.
+        if not isinstance(sizes, Real) and getattr(sizes, "ndim", None) != 0:
             if not len(sizes):
                 raise ValueError(f"{name}={sizes!r} has no layer.")
             return len(sizes)

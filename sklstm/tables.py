@@ -2,10 +2,24 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
+from datetime import date, time, timedelta
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+
+from .inputs import (
+    as_real_array,
+    check_collected,
+    frame_without_na,
+    holds_sequences,
+    is_tensor,
+    keys_of,
+    list_of_cells,
+    na_as_nan,
+    naming,
+)
 
 DATE_KINDS = "mM"
 # Complex numbers are refused by scikit-learn, in its own words.
@@ -29,19 +43,24 @@ def as_table(X: Any) -> Any:
     ------
     ValueError
         If there are masked entries, one dimension, or dates or text; with the name of the column
-        where it has one.
+        where it has one. Or if it is no table, but a mapping, an iterator or a lazy frame.
     """
     if np.ma.is_masked(X):
         raise ValueError(
             "X has masked entries, which stand for unknown values. Fill them first: X.filled(0.0) "
             "puts 0 there, and DataFrame.ffill the last known value."
         )
+    check_collected(X, "X")
+    if is_tensor(X):
+        X = as_real_array(X, "X")
     if hasattr(X, "to_frame") and len(X.shape) == 1:
         X = X.to_frame()
     if hasattr(X, "columns") and hasattr(X, "dtypes"):
         _check_columns(X)
-        return X
-    values = X if hasattr(X, "shape") else np.asarray(X)
+        return frame_without_na(X)
+    _check_is_table(X)
+    with naming("X"):
+        values = X if hasattr(X, "shape") else np.asarray(X)
     if len(values.shape) == 1:
         raise ValueError(
             f"Expected a table, got a 1D array of shape {tuple(values.shape)}. Reshape your data: "
@@ -52,14 +71,25 @@ def as_table(X: Any) -> Any:
             f"X holds dates or durations (dtype {values.dtype}), and LagWindows takes numbers. "
             "Leave them out, or make numbers of them, such as the hour and the weekday."
         )
-    return values
+    return na_as_nan(values)
+
+
+def _check_is_table(X: Any) -> None:
+    """Refuse what has a row after another, or columns, but is no table."""
+    known = hasattr(X, "shape") or hasattr(X, "__array__") or isinstance(X, Sequence)
+    if known or (not hasattr(X, "__iter__") and not hasattr(X, "__getitem__")):
+        return
+    advice = "Make it a list first, list(X), if its items are the rows."
+    if isinstance(X, Mapping):
+        advice = "If it holds columns, give pd.DataFrame(X)."
+    raise ValueError(f"X is a {keys_of(X)}; expected a table with a row a time step. {advice}")
 
 
 def _holds_dates(values: Any) -> bool:
     kind = getattr(values.dtype, "kind", "")
     if kind != "O":
         return bool(kind) and kind in DATE_KINDS
-    dates = np.datetime64, np.timedelta64
+    dates = np.datetime64, np.timedelta64, date, time, timedelta  # pandas.NaT is a date
     return any(isinstance(value, dates) for value in np.asarray(values).flat)
 
 
@@ -77,7 +107,14 @@ def _check_columns(X: Any) -> None:
                 "rows be checked; otherwise drop the column. What the model should know of it, "
                 "such as the hour and the weekday, goes into columns of numbers."
             )
-        _check_words(values, name)
+        if holds_sequences(X, i):
+            raise ValueError(
+                f"Column {name!r} of X holds sequences, and LagWindows takes numbers: the "
+                "table of one series, a row a time step. StackedLSTMRegressor takes sequences as "
+                "they are. "
+                f"{list_of_cells(X, 'X')}"
+            )
+        _check_words(na_as_nan(values), name)
 
 
 def _is_numeric(dtype: Any) -> bool:

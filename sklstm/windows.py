@@ -18,6 +18,7 @@ from sklearn.utils._param_validation import Interval, StrOptions
 from sklearn.utils.validation import check_array, validate_data
 
 from .exceptions import SequenceDataWarning, warn
+from .inputs import naming
 from .row_order import RowIndex
 from .sequences import check_finite
 from .tables import as_table
@@ -246,13 +247,15 @@ class LagWindows(
 
     def _check_table(self, X: ArrayLike, *, reset: bool) -> NDArray[Any]:
         options = {"dtype": [np.float64, np.float32], "ensure_all_finite": False}
-        try:
-            if reset or hasattr(self, "n_features_in_"):
-                table = validate_data(self, X, reset=reset, **options)
-            else:
-                table = check_array(X, estimator=self, input_name="X", **options)
-        except OverflowError as error:
-            raise ValueError(f"X holds a number that is too large for float64: {error}.") from error
+        with naming("X"):
+            try:
+                if reset or hasattr(self, "n_features_in_"):
+                    table = validate_data(self, X, reset=reset, **options)
+                else:
+                    table = check_array(X, estimator=self, input_name="X", **options)
+            except OverflowError as error:
+                message = f"X holds a number that is too large for float64: {error}."
+                raise ValueError(message) from error
         check_finite(table, "X")
         return table
 

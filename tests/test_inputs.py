@@ -102,13 +102,15 @@ def test_a_slice_of_a_dataset_that_does_not_have_it_is_no_empty_list():
     [
         (Pairs(X, Y), r"X is a Pairs; .*X=\[x for x, _ in dataset\] and .*SliceDataset\("),
         (TensorDataset(torch.tensor(X), torch.tensor(Y)), "X is a TensorDataset; .*SliceDataset"),
-        (DataLoader(Pairs(X, Y)), r"X is a DataLoader; .*list\(X\)"),
+        (DataLoader(Pairs(X, Y)), r"X is a DataLoader; .*dataset = X.dataset .*SliceDataset\("),
         (deque(LISTED), None),
         (zip(X, Y, strict=True), r"X is a zip; .*list\(X\)"),
         ({1, 2}, r"X is a set; .*list\(X\)"),
         ({"load": X}, r"X is a dict with the keys 'load'; .*static\[:, np.newaxis\]"),
         ({f"x{i}": X for i in range(5)}, "the keys 'x0', 'x1', 'x2', ...; expected one array"),
-        (pd.DataFrame(X[0]).groupby(0), "X is a DataFrameGroupBy"),
+        (pd.DataFrame(X[0]).groupby(0), r"X is a DataFrameGroupBy; .*\[g for _, g in df.groupby"),
+        (pd.DataFrame(X[0]).groupby(0)[1], r"X is a SeriesGroupBy; .*\[g for _, g in df.groupby"),
+        (pl.DataFrame(X[0]).group_by("column_0"), r"X is a GroupBy; .*\[g for _, g in df.groupby"),
         ("text", "got a scalar: str"),
         (None, "got a scalar: NoneType"),
     ],
@@ -219,6 +221,135 @@ def test_missing_numbers_of_a_data_frame_are_named_by_their_place():
     data = pd.DataFrame({"a": Y, "it": pd.Series([1, pd.NA] * 4, dtype="Int64")})
     with pytest.raises(ValueError, match="NaN at sample 1, column 1"):
         fitted(data, Y)
+
+
+@pytest.fixture
+def frames():
+    """A data frame a sample; NaN at the first step of one of them."""
+    tables = [pd.DataFrame(x, columns=["a", "b"]) for x in X]
+    tables[3].loc[0] = np.nan
+    return tables
+
+
+def test_missing_steps_of_nullable_data_frames_are_nan(frames):
+    nullable = [frame.astype("Float64") for frame in frames]
+    assert nullable[3].loc[0, "a"] is pd.NA
+    expected = fitted(frames, Y).predict(frames)
+    assert np.array_equal(fitted(nullable, Y).predict(nullable), expected)
+    nullable[2].loc[3, "b"] = pd.NA
+    with pytest.raises(ValueError, match="NaN at sample 2, step 3, feature 1"):
+        MODEL.predict(nullable)
+
+
+@pytest.mark.parametrize("form", [list, np.array, pd.Series], ids=["list", "array", "Series"])
+def test_na_among_the_labels_is_a_missing_label(form):
+    given = form(np.array([Y[0], pd.NA, *Y[2:]], dtype=object))
+    labels = np.r_[Y[0], np.nan, Y[2:]]
+    model = fitted(X, given)
+    assert np.array_equal(model.predict(X), fitted(X, labels).predict(X))
+    assert model.score(X, given) == model.score(X, labels)
+
+
+@pytest.mark.parametrize(
+    "form", [np.array, list, lambda X: X.tolist()], ids=["array", "2-D", "list"]
+)
+def test_na_in_an_array_of_objects_is_nan(form):
+    x, expected = X.astype(object), X.copy()
+    x[1, 0], expected[1, 0] = pd.NA, np.nan
+    assert np.array_equal(MODEL.predict(form(x)), MODEL.predict(expected))
+    assert np.array_equal(fitted(form(x), Y).predict(X), fitted(expected, Y).predict(X))
+    x[1, 2, 1] = pd.NA
+    with pytest.raises(ValueError, match="NaN at sample 1, step 2, feature 1"):
+        MODEL.predict(form(x))
+
+
+def test_na_in_a_column_of_objects_is_nan():
+    data = pd.DataFrame({"a": Y, "b": np.array([1, pd.NA] * 4, dtype=object)})
+    with pytest.raises(ValueError, match="NaN at sample 1, column 1"):
+        fitted(data, Y)
+    numbers = np.column_stack([Y, [1, np.nan] * 4])
+    assert np.array_equal(fitted(X, data).predict(X), fitted(X, numbers).predict(X))
+    assert data.loc[1, "b"] is pd.NA
+
+
+def test_an_object_in_an_array_is_refused_with_the_name_of_the_array():
+    with pytest.raises(TypeError, match=r"X is not an array of real numbers: .*'dict'"):
+        MODEL.predict(np.full((8, 6, 2), {}, dtype=object))
+
+
+LAZY = pl.DataFrame(X[0]).lazy()
+RECORDS = pd.DataFrame(X[:, :, 0], columns=list("abcdef")).to_records(index=False)
+
+
+@pytest.mark.parametrize(
+    ("name", "call"),
+    [
+        ("X", lambda: fitted(LAZY, Y)),
+        ("X", lambda: MODEL.predict(LAZY)),
+        (r"X\[0\]", lambda: MODEL.predict([LAZY] * 8)),
+        ("y", lambda: fitted(X, LAZY)),
+    ],
+)
+def test_a_lazy_frame_is_refused_without_a_query(name, call):
+    with pytest.raises(ValueError, match=rf"^{name} is a LazyFrame.*call \.collect\(\) first"):
+        call()
+
+
+@pytest.mark.parametrize("form", [lambda x: x, np.array], ids=["records", "structured"])
+def test_named_fields_are_refused_with_the_line_that_makes_columns(form):
+    message = r"X has named fields, 'a', 'b', 'c', \.\.\., and .*pd.DataFrame\(X\)"
+    for call in (fitted, lambda X, y: ROWS.predict(X)):
+        with pytest.raises(ValueError, match=message):
+            call(form(RECORDS), Y)
+    with pytest.raises(ValueError, match=r"y has named fields.*pd.DataFrame\(y\)"):
+        fitted(X, form(RECORDS))
+    with pytest.raises(ValueError, match=r"X\[0\] has named fields"):
+        fitted([form(RECORDS)] * 8, Y)
+
+
+@pytest.mark.parametrize("form", [sparse.csr_matrix, sparse.coo_array])
+def test_a_list_of_sparse_arrays_is_refused(form):
+    with pytest.raises(ValueError, match=r"X\[0\] is sparse; .*X\[0\].toarray\(\)"):
+        fitted([form(x) for x in X], Y)
+
+
+@pytest.mark.parametrize(
+    "grouped",
+    [
+        lambda df: df.groupby("id"),
+        lambda df: df.groupby(["id"]),
+        lambda df: df.groupby("id")["a"],
+        lambda df: pl.DataFrame(df).group_by("id"),
+    ],
+    ids=["key", "keys", "series", "polars"],
+)
+def test_pairs_of_a_key_and_a_group_are_refused_with_the_line_for_groups(grouped):
+    long = pd.DataFrame({"id": np.repeat(range(8), 6), "a": X[:, :, 0].ravel()})
+    with pytest.raises(ValueError, match=r"X\[0\] is a pair .*\[g for _, g in df.groupby"):
+        fitted(list(grouped(long)), Y)
+
+
+NESTED = {
+    "series": lambda: pd.DataFrame(
+        {f"dim_{i}": list(map(pd.Series, X[:, :, i])) for i in range(2)}
+    ),
+    "arrays": lambda: pd.DataFrame({f"dim_{i}": list(X[:, :, i]) for i in range(2)}),
+    "polars": lambda: pl.DataFrame({f"dim_{i}": X[:, :, i].tolist() for i in range(2)}),
+}
+
+
+@pytest.mark.parametrize("kind", NESTED)
+def test_a_frame_of_sequences_is_refused_with_the_line_that_makes_a_list(kind):
+    frame = NESTED[kind]()
+    with pytest.raises(ValueError, match=r"X has a column 'dim_0' .*hold sequences") as caught:
+        fitted(frame, Y)
+    line = str(caught.value).split("hold sequences: ")[1].rstrip(".")
+    assert np.array_equal(eval(line, {"np": np, "X": frame}), X)
+
+
+def test_an_array_of_sequences_is_refused_by_name():
+    with pytest.raises(ValueError, match=r"X must hold numbers: .*with a sequence"):
+        fitted(NESTED["series"]().to_numpy(), Y)
 
 
 # nested lists, None, huge integers
@@ -339,10 +470,26 @@ def test_tensors_are_arrays_whatever_scikit_learn_does_with_them():
 
 
 def test_tensors_that_numpy_does_not_take_are_refused_by_name():
-    with pytest.raises(ValueError, match=r"X is not an array of real numbers: .*BFloat16"):
-        MODEL.predict(torch.zeros(2, 6, 2, dtype=torch.bfloat16))
+    with pytest.raises(ValueError, match=r"X is not an array of real numbers: .*Sparse layout"):
+        MODEL.predict(torch.zeros(2, 6, 2).to_sparse())
+
+
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float8_e5m2], ids=str)
+def test_tensors_of_floats_for_which_numpy_has_no_dtype_are_read(dtype):
+    x, y = torch.tensor(X).to(dtype), torch.tensor(Y).to(dtype)
+    expected = fitted(x.float(), y.float()).predict(x.float())
+    for inputs, targets in ((x, y), (list(x), list(y))):
+        assert np.array_equal(fitted(inputs, targets).predict(inputs), expected)
 
 
 def test_sparse_x_is_left_to_scikit_learn():
     with pytest.raises(TypeError, match="Sparse data"):
         ROWS.predict(sparse.csr_array(X[:, :, 0]))
+
+
+@pytest.mark.parametrize("n_layers", ["auto", 2])
+@pytest.mark.parametrize("sizes", [{"units": np.array(4)}, {"dropout": np.array(0.1)}], ids=str)
+def test_an_array_without_axes_is_refused_by_the_name_of_its_parameter(sizes, n_layers):
+    (name,) = sizes
+    with pytest.raises(ValueError, match=rf"{name} must be one number or one .* got array\("):
+        fitted(X, Y, n_layers=n_layers, **sizes)

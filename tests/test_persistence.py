@@ -19,7 +19,9 @@ import pandas as pd
 import pytest
 import torch
 from sklearn.base import clone
+from sklearn.compose import TransformedTargetRegressor
 from sklearn.exceptions import NotFittedError
+from sklearn.model_selection import GridSearchCV
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 from skorch.callbacks import EpochTimer
@@ -454,8 +456,35 @@ class Own(StackedLSTMRegressor):
 
 
 def test_a_subclass_is_refused(tmp_path):
-    with pytest.raises(TypeError, match="got Own"):
+    with pytest.raises(TypeError, match=r"got Own, a subclass of it.*code of a subclass cannot"):
         save(Own(units=2, max_epochs=1).fit(X, Y), tmp_path / "model")
+
+
+@pytest.mark.parametrize(
+    "around",
+    [
+        GridSearchCV(StackedLSTMRegressor(), {"units": [2]}),
+        TransformedTargetRegressor(StackedLSTMRegressor()),
+    ],
+    ids=lambda value: type(value).__name__,
+)
+def test_what_is_around_a_regressor_is_refused_with_what_to_save(around, tmp_path):
+    kind = type(around).__name__
+    message = (
+        f"got {kind}.*of a search, best_estimator_; of a TransformedTargetRegressor, regressor_"
+    )
+    with pytest.raises(TypeError, match=message):
+        save(around, tmp_path / "model")
+
+
+@pytest.mark.parametrize("path", [b"model", 3, None])
+def test_what_is_no_path_is_refused_without_a_word_of_what_is_refused_too(path):
+    for call in (lambda: save(fitted()[0], path), lambda: load(path)):
+        with pytest.raises(TypeError, match=f"path is {path!r}, expected a str") as caught:
+            call()
+        assert "expected str, bytes" not in str(caught.value)
+    if path == b"model":
+        assert "os.fsdecode(path)" in str(caught.value)
 
 
 @pytest.mark.parametrize(

@@ -4,6 +4,7 @@ import numpy as np
 import pandas as pd
 import polars as pl
 import pytest
+import torch
 from sklearn.base import clone
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import FunctionTransformer, StandardScaler
@@ -287,3 +288,36 @@ def test_a_pipeline_learns_from_the_rows_before():
     model = StackedLSTMRegressor(n_layers=1, units=8, lr=0.03, random_state=0)
     pipeline = make_pipeline(LagWindows(3), model).fit(series[:200], target[:200])
     assert pipeline.score(series[200:], target[200:]) > 0.9
+
+
+@pytest.mark.parametrize(
+    ("table", "message"),
+    [
+        (pl.DataFrame(TABLE).lazy(), r"X is a LazyFrame.*call \.collect\(\) first"),
+        ({"a": TABLE[:, 0]}, r"X is a dict with the keys 'a'; .*pd\.DataFrame\(X\)"),
+        ((row for row in TABLE), r"X is a generator; .*list\(X\)"),
+        (pd.DataFrame(TABLE).to_records(), r"X has named fields, .*pd\.DataFrame\(X\)"),
+        (np.array([[pd.NaT], [1.0]], dtype=object), "X holds dates or durations"),
+        (np.array([[pd.NA], [1.0]], dtype=object), "NaN at sample 0, column 0"),
+        (pd.DataFrame({"a": [pd.NA, 1.0]}, dtype=object), "NaN at sample 0, column 0"),
+        (np.array([["A", 1.0]] * 30, dtype=object), "X must hold numbers: .*'A'"),
+        ([[1.0], [1.0, 2.0]], "X must hold numbers"),
+        (pd.DataFrame({"a": [TABLE[0]] * 9}), "Column 'a' of X holds sequences.*Make a list"),
+    ],
+    ids=lambda value: type(value).__name__,
+)
+@pytest.mark.parametrize("method", ["fit", "fit_transform", "transform"])
+def test_what_is_no_table_of_numbers_is_refused_by_name(table, message, method):
+    with pytest.raises(ValueError, match=message):
+        getattr(LagWindows(2), method)(table)
+
+
+def test_an_object_in_a_table_is_refused_with_the_name_of_the_table():
+    with pytest.raises(TypeError, match=r"X is not an array of real numbers: .*'dict'"):
+        LagWindows(2).fit(np.full((9, 2), {}, dtype=object))
+
+
+def test_a_tensor_of_bfloat16_is_a_table():
+    table = torch.tensor(TABLE).bfloat16()
+    expected = LagWindows(2).fit_transform(table.float().numpy())
+    assert np.array_equal(LagWindows(2).fit_transform(table), expected)
