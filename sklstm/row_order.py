@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from typing import Any
 
@@ -22,10 +23,35 @@ FEWEST_FOR_A_RHYTHM = 5
 # Share of the distances between long steps that the two most frequent distances must have. It is
 # 0.85 to 1 on trading days with their holidays, and 0.5 to 0.7 after a shuffled split of them.
 IN_RHYTHM = 0.7
+# With more long steps than this share, one distance must have `IN_RHYTHM` alone: where half of the
+# rows were taken out at random, distances of one and two rows are 0.75 of all.
+MANY_LONG = 0.35
 # Closures for holidays, in usual breaks: eleven days against a weekend of three are 3.7.
 LONGEST_CLOSURE = 4.0
 # Share of the labels of an integer index that must be missing before it counts as a hole.
 MISSING_LABELS = 0.05
+# Share of the steps that must be within `NEARLY` of the usual one; otherwise there is none to tell
+# holes by. It is 0.5 where every other row was taken out at random, and 0.1 to 0.35 for steps of
+# one to three hours, exponential ones, and those of 60 s with a standard deviation of 10 s.
+EVEN = 0.4
+NEARLY = 0.08
+# Or the usual step is this many times as frequent as any other, and has at least this share: it is
+# 2.7 times and 0.4 on business days half of which were taken out, and once for one to three whole
+# hours.
+MORE_FREQUENT = 1.5
+FREQUENT = 0.25
+# Floats, and labels some of which are missing, tell nothing if they are fewer: chance alone puts
+# five labels in falling order once in 120 times.
+FEWEST_LABELS = 5
+# Names of the levels of a MultiIndex that make one date together.
+PARTS_OF_A_DATE = {"year", "quarter", "month", "week", "day", "hour", "minute", "second"}
+YEARS = (1000, 2999)
+DAYS_IN_A_YEAR = 366
+# Numbers of the last quarter, month and week of a year, as in 20154, 201512 and 201553, by the
+# factor of the year.
+LAST_OF_A_YEAR = {10: (4,), 100: (12, 52, 53)}
+# What text may have after an ISO date with a time: "Z", "+01:00" or "-0500".
+OFFSET = re.compile(r"(?<=\d)(Z|[+-]\d\d:?\d\d)$")
 DATES = ("datetime64", "datetime", "date", "period")
 SUNDAY, SATURDAY = 6, 5
 Steps = NDArray[np.int64]
@@ -40,16 +66,25 @@ class RowIndex:
     index : pandas.Index
         The labels.
 
-    values : ndarray of shape (n_rows,)
-        The labels as integers; dates in microseconds.
+    values : ndarray of shape (n_labels,)
+        The labels as integers; dates in microseconds, and the ranks of floats.
+
+    rows : ndarray of shape (n_labels,)
+        Row of each label. Rows whose label is missing are left out.
 
     are_dates : bool
-        Whether the labels are dates. Otherwise they are integers, or times since a start.
+        Whether the labels are dates.
+
+    are_counts : bool
+        Whether the labels are integers. What is neither, floats and times since a start, is
+        looked at for its order only.
     """
 
     index: Any
     values: NDArray[np.int64]
-    are_dates: bool
+    rows: NDArray[np.intp]
+    are_dates: bool = False
+    are_counts: bool = False
 
     @classmethod
     def of(cls, X: Any) -> RowIndex | None:
@@ -57,34 +92,61 @@ class RowIndex:
         index: Any = getattr(X, "index", None)
         if not hasattr(index, "inferred_type"):
             return None
-        if index.nlevels > 1:
-            levels = [index.get_level_values(i) for i in range(index.nlevels)]
-            index = next((level for level in levels if level.inferred_type in DATES), None)
-        if index is None or len(index) < 2 or index.hasnans:
+        if index.nlevels == 1:
+            return cls._of_labels(index)
+        levels = [cls._of_labels(index.get_level_values(i)) for i in range(index.nlevels)]
+        told = [level for level in levels if level is not None]
+        dates = next((level for level in told if level.are_dates), None)
+        if dates is not None or not told or _make_a_date(told):
+            return dates
+        return told[-1]
+
+    @classmethod
+    def _of_labels(cls, index: Any) -> RowIndex | None:
+        rows = np.arange(len(index))
+        if index.hasnans:
+            rows = np.flatnonzero(index.notna())
+            index = index[rows]
+        kind = index.inferred_type
+        is_sure = len(rows) == 0 or (rows[-1] + 1 == len(rows) and kind != "floating")
+        if len(index) < (2 if is_sure else FEWEST_LABELS):
             return None
-        if index.inferred_type == "integer":
-            return cls(index, np.asarray(index).astype(np.int64), are_dates=False)
-        if index.inferred_type == "timedelta64":
-            return cls(index, np.asarray(index).astype(np.int64), are_dates=False)
-        if index.inferred_type not in DATES:
-            return None
+        if kind == "integer":
+            return cls(index, np.asarray(index).astype(np.int64), rows, are_counts=True)
+        if kind == "timedelta64":
+            return cls(index, np.asarray(index).astype(np.int64), rows)
+        if kind == "floating":
+            labels = np.asarray(index, dtype=np.float64)
+            ranks = np.unique(labels, return_inverse=True)[1]
+            return cls(index, ranks.astype(np.int64), rows)
         try:
-            dates = index.to_timestamp() if index.inferred_type == "period" else index
+            dates = _dates(index)
+            if dates is None:
+                return None
             values = np.asarray(dates, dtype="datetime64[us]").astype(np.int64)
         except (AttributeError, TypeError, ValueError):
             return None
-        return cls(dates, values, are_dates=True)
+        return cls(dates, values, rows, are_dates=True)
 
     def steps(self) -> Steps:
-        """Differences of the labels, without what setting the clock adds or takes away."""
+        """Differences of the labels, without what setting the clock adds or takes away.
+
+        A step over rows without a label counts as a usual one: how many it stands for is unknown.
+        """
         steps = np.diff(self.values)
-        if self.are_dates and getattr(self.index, "tz", None) is None and (steps > 0).any():
-            usual = _usual(steps[steps > 0])
+        if not (steps > 0).any():
+            return steps
+        usual = _usual(steps[steps > 0])
+        if self.are_dates and getattr(self.index, "tz", None) is None:
             is_sunday = _weekday(self.values[1:]) == SUNDAY
             at_night = self.values[1:] % DAY <= 4 * HOUR
             is_set = (np.abs(steps - usual) == HOUR) & is_sunday & at_night
             steps[is_set & (usual <= HOUR)] = usual
+        steps[self._skips_rows() & (steps > 0)] = usual
         return steps
+
+    def _skips_rows(self) -> NDArray[np.bool_]:
+        return np.diff(self.rows) > 1
 
     def trouble(self, *, longest_step: int | None = None) -> str | None:
         """Say what is wrong with the order of the rows, what it means and what to do.
@@ -103,8 +165,10 @@ class RowIndex:
         steps = self.steps()
         if (steps < 0).any():
             return self._out_of_order(steps)
-        if not self.are_dates:
+        if self.are_counts:
             return self._missing_labels(steps)
+        if not self.are_dates:
+            return None
         if (steps == 0).any():
             return self._repeated(steps)
         if longest_step is None:
@@ -143,18 +207,21 @@ class RowIndex:
 
     def _missing_labels(self, steps: Steps) -> str | None:
         """Look for holes where most labels count the rows by one, as a RangeIndex does."""
-        if len(steps) == 0 or np.median(steps) != 1:
+        steps = np.where(_is_new_year(self.values), 1, steps)
+        if _usual(steps) != 1 or not _is_even(steps):
             return None
-        n_missing = self.values[-1] - self.values[0] - len(steps)
+        n_missing = steps.sum() - len(steps)
         is_long = steps > 1
         if n_missing <= MISSING_LABELS * len(self.values) or _in_rhythm(is_long):
+            return None
+        if _is_repeated(steps, is_long):
             return None
         return self._hole(steps, is_long)
 
     def _hole(self, steps: Steps, holes: NDArray[np.bool_]) -> str:
         n_holes = int(holes.sum())
         place = int(np.argmax(np.where(holes, steps, 0)))
-        usual = int(np.argmax(steps == _usual(steps)))
+        usual = int(np.argmax((steps == _usual(steps)) & ~self._skips_rows()))
         return (
             f"{n_holes} of {len(steps)} steps in the index of X are longer than the others. The "
             f"longest: {self._places(place)}, where {self.index[usual + 1] - self.index[usual]} is "
@@ -165,16 +232,62 @@ class RowIndex:
         )
 
     def _places(self, row: int) -> str:
-        after = f"row {row + 1} ({self._label(row + 1)})"
-        return f"{after} comes after row {row} ({self._label(row)})"
+        after = f"row {self.rows[row + 1]} ({self._label(row + 1)})"
+        return f"{after} comes after row {self.rows[row]} ({self._label(row)})"
 
     def _label(self, row: int) -> str:
         return str(self.index[row]).removesuffix(" 00:00:00")
 
 
+def _dates(index: Any) -> Any:
+    """Return an index of dates; `None` if the labels are none, nor text that starts so."""
+    if index.inferred_type == "period":
+        return index.to_timestamp()
+    if index.inferred_type in DATES:
+        return index
+    if index.inferred_type != "string" or not all(label[4:5] == "-" for label in index):
+        return None
+    from pandas import DatetimeIndex  # type: ignore[import-untyped]
+
+    texts = [OFFSET.sub("", label) for label in index]
+    return DatetimeIndex(np.array(texts, dtype="datetime64[us]"))
+
+
+def _make_a_date(levels: list[RowIndex]) -> bool:
+    """Whether levels of integers, such as year and month, count the time of one series."""
+    counts = [level for level in levels if level.are_counts]
+    if len(counts) < 2:
+        return False
+    names = {str(level.index.name).lower() for level in counts}
+    years, parts = counts[-2].values, counts[-1].values
+    are_years = years.min() >= YEARS[0] and years.max() <= YEARS[1]
+    are_parts = parts.min() >= 0 and parts.max() <= DAYS_IN_A_YEAR
+    return names <= PARTS_OF_A_DATE or bool(are_years and are_parts)
+
+
+def _is_new_year(values: NDArray[np.int64]) -> NDArray[np.bool_]:
+    """Find the steps from 201512 to 201601, in months, weeks or quarters."""
+    is_new_year = np.zeros(len(values) - 1, dtype=bool)
+    for factor, lasts in LAST_OF_A_YEAR.items():
+        years, parts = np.divmod(values, factor)
+        is_next = (np.diff(years) == 1) & (years[:-1] >= YEARS[0]) & (years[1:] <= YEARS[1])
+        is_new_year |= is_next & (parts[1:] == 1) & np.isin(parts[:-1], lasts)
+    return is_new_year
+
+
 def _usual(steps: Steps) -> int:
-    """Return the step of an even index, also where a third of the rows were taken out."""
+    """Return the step of an even index, also where half of the rows were taken out."""
     return int(np.quantile(steps, 0.25, method="lower"))
+
+
+def _is_even(steps: Steps) -> bool:
+    """Whether there is a usual step."""
+    usual = _usual(steps)
+    if (np.abs(steps - usual) <= NEARLY * usual).mean() >= EVEN:
+        return True
+    is_usual = steps == usual
+    n_other = np.unique(steps[~is_usual], return_counts=True)[1].max()
+    return bool(is_usual.mean() >= FREQUENT and is_usual.sum() >= MORE_FREQUENT * n_other)
 
 
 def _weekday(values: NDArray[np.int64]) -> NDArray[np.int64]:
@@ -191,6 +304,8 @@ def _holes(values: NDArray[np.int64], steps: Steps) -> NDArray[np.bool_]:
     """
     usual = _usual(steps)
     is_long = steps > UNEVEN * usual
+    if not _is_even(steps):
+        return np.zeros_like(is_long)
     if usual > DAY + HOUR or not is_long.any():
         return is_long
     if _in_rhythm(is_long):
@@ -211,4 +326,15 @@ def _in_rhythm(is_long: NDArray[np.bool_]) -> bool:
     if len(distances) < FEWEST_FOR_A_RHYTHM - 1 or is_long.mean() > 0.5:
         return False
     counts = np.sort(np.unique(distances, return_counts=True)[1])
-    return bool(counts[-2:].sum() >= IN_RHYTHM * len(distances))
+    most = counts[-1:] if is_long.mean() > MANY_LONG else counts[-2:]
+    return bool(most.sum() >= IN_RHYTHM * len(distances))
+
+
+def _is_repeated(steps: Steps, is_long: NDArray[np.bool_]) -> bool:
+    """Whether a few equal long steps come at equal distances, with no more rows at the ends."""
+    breaks = np.flatnonzero(is_long)
+    if len(breaks) < 2 or np.ptp(steps[breaks]) > 0:
+        return False
+    distances = np.diff(breaks)
+    ends = max(breaks[0] + 1, len(steps) - breaks[-1])
+    return bool(np.ptp(distances) == 0 and ends <= distances[0])

@@ -25,8 +25,9 @@ from .tables import as_table
 
 # Share of padded windows in training from which on they are worth a word. On three monthly series,
 # cut to 20 to 84 rows, leaving them out made the error 0.6 to 1.3 times as large below this share,
-# and 0.3 to 3.1 times above it: they decide then, for better or worse.
-MOST_PADDED = 1 / 3
+# and 0.3 to 3.1 times above it: they decide then, for better or worse. Three years of months
+# with 12 lags, of which 0.306 are padded, are above it.
+MOST_PADDED = 0.3
 
 
 class LagWindows(
@@ -48,7 +49,7 @@ class LagWindows(
 
     Rows must be of one series, consecutive, and oldest first. The index of a pandas object can
     tell: a `SequenceDataWarning` says so where its dates fall, repeat or leave holes, or where an
-    integer index is not in order. Rows of an array tell nothing.
+    index of numbers is not in order. Rows of an array tell nothing.
 
     Read more in the :ref:`User Guide <windows>`.
 
@@ -131,8 +132,8 @@ class LagWindows(
         Warns
         -----
         SequenceDataWarning
-            If the index says that rows are out of order, repeated or missing, or if more than a
-            third of the windows are padded by `padding` "edge" or "error".
+            If the index says that rows are out of order, repeated or missing, or if more than
+            three in ten windows are padded by `padding` "edge" or "error".
         """
         self._fit_table(X)
         return self
@@ -189,15 +190,15 @@ class LagWindows(
         Warns
         -----
         SequenceDataWarning
-            If the dates of the index are out of order, repeated or missing, or if the table has
-            fewer than `length` rows and `padding` is "edge".
+            If the dates or times of the index are out of order, or dates are repeated or missing,
+            or if the table has fewer than `length` rows and `padding` is "edge".
         """
         self._validate_params()
         self._check_length()
         X = as_table(X)
         table = self._check_table(X, reset=False)
         index = RowIndex.of(X)
-        if index is not None and index.are_dates:
+        if index is not None and not index.are_counts:
             _warn(index.trouble(longest_step=getattr(self, "_longest_step", None)))
         self._check_history(len(table))
         return self._windows(table)

@@ -58,6 +58,33 @@ def of_day(hours):
     return pd.Index([hour for hour in range(2000) if hour % 24 in hours])
 
 
+def without(index, row):
+    """The dates, with one of them missing."""
+    return index.where(np.arange(len(index)) != row)
+
+
+def after(seconds):
+    return pd.Timestamp("2024-01-01") + pd.to_timedelta(np.cumsum(seconds), unit="s")
+
+
+def numbered(years, n_parts):
+    return pd.Index([100 * year + part for year in years for part in range(1, n_parts + 1)])
+
+
+def labelled(ids, labels, names=None):
+    return pd.MultiIndex.from_product([ids, labels], names=names)
+
+
+RNG = np.random.default_rng(0)
+# There is no usual step, so none is a hole.
+IRREGULAR = {
+    "one to three hours": after(RNG.uniform(3600, 10800, 300)),
+    "one to three whole hours": after(3600 * RNG.integers(1, 4, 300)),
+    "events at random": after(RNG.exponential(600, 1000)),
+    "visits": after(86400 * RNG.integers(3, 31, 300)),
+    "minutes, ten seconds more or less": after(RNG.normal(60, 10, 300)),
+    "minutes, at most ten seconds more or less": after(RNG.uniform(50, 70, 300)),
+}
 IN_ORDER = {
     "hours": HOURS,
     "days in a time zone": pd.date_range("2024", periods=300, freq="D", tz="Europe/Berlin"),
@@ -98,6 +125,27 @@ IN_ORDER = {
     "words": pd.Index(list("cab")),
     "parts of a second": pd.Index([0.3, 0.1, 0.2]),
     "a date is missing": pd.DatetimeIndex(["2024-01-02", None, "2024-01-01"]),
+    "a date is missing among hours": without(HOURS, 7),
+    "a date is missing among trading days": without(TRADING_DAYS, 7),
+    "many dates are missing": HOURS.where(np.arange(300) % 3 > 0),
+    "parts of a second in order": pd.Index(np.arange(300) / 4),
+    "times since a start": pd.timedelta_range("0h", periods=300, freq="h"),
+    "dates as text": HOURS.astype(str),
+    "dates as text, with offsets": pd.Index(
+        map(str, pd.date_range("2024-03-01", periods=900, freq="h", tz="Europe/Berlin"))
+    ),
+    "dates as text that is not ISO": HOURS[::-1].strftime("%d/%m/%Y"),
+    "text with a dash": pd.Index(["unit-3", "unit-1", "unit-2"]),
+    "codes with a dash": pd.Index(["code-3", "code-1", "code-2"]),
+    "five years of months as numbers": numbered(range(2015, 2020), 12),
+    "two years of months as numbers": numbered(range(2015, 2017), 12),
+    "five years of weeks as numbers": numbered(range(2015, 2020), 52),
+    "years and months": labelled(range(2015, 2020), range(1, 13)),
+    "weeks and days": labelled(range(1, 9), range(7), names=["week", "day"]),
+    "one series of cycles": labelled([1], range(1, 50)),
+    "quarters as numbers": pd.Index([10 * y + q for y in range(2015, 2018) for q in range(1, 5)]),
+    "numbers in steps of one to three": pd.Index(np.cumsum(RNG.integers(1, 4, 300))),
+    **IRREGULAR,
     "a single row": HOURS[:1],
     "no row": HOURS[:0],
 }
@@ -115,6 +163,12 @@ def test_nothing_is_said_of_training_parts_that_grow(index):
         assert [trouble(part) for part in parts] == [None] * 3
 
 
+def test_two_breaks_are_a_rhythm_if_as_many_rows_lie_around_them_as_between():
+    hours = of_day(range(9, 18))[:27]
+    assert trouble(hours) is None
+    assert trouble(hours.delete(range(9, 13))) is not None
+
+
 def test_newest_rows_first_are_told_with_both_ends_and_the_remedy():
     message = trouble(HOURS[::-1])
     assert message.startswith("The index of X falls from 2024-01-13 11:00:00 to 2024-01-01")
@@ -129,8 +183,23 @@ def test_newest_rows_first_are_told_with_both_ends_and_the_remedy():
         HOURS.tz_localize("UTC")[::-1],
         IN_ORDER["months as periods"][::-1],
         pd.timedelta_range("0h", periods=50, freq="h")[::-1],
+        pd.Index(np.arange(50) / 4)[::-1],
+        HOURS.astype(str)[::-1],
+        HOURS.strftime("%Y-%m-%dT%H:%M:%SZ")[::-1],
+        IN_ORDER["months"].strftime("%Y-%m")[::-1],
+        without(HOURS[::-1], 7),
     ],
-    ids=["dates", "dates in a time zone", "periods", "times since a start"],
+    ids=[
+        "dates",
+        "dates in a time zone",
+        "periods",
+        "times since a start",
+        "floats",
+        "text",
+        "text with an offset",
+        "months as text",
+        "a date is missing",
+    ],
 )
 @pytest.mark.parametrize("method", ["fit", "fit_transform", "transform"])
 def test_falling_dates_warn_in_fit_and_in_transform(method, index):
@@ -151,6 +220,66 @@ def test_shuffled_rows_are_told_with_the_place(index):
     assert "row 4 (" in message
     assert "comes after row 3 (" in message
     assert "TimeSeriesSplit" in message
+
+
+@pytest.mark.parametrize(
+    "index",
+    [without(HOURS, 30), pd.Index(np.arange(300) / 4), HOURS.astype(str)],
+    ids=["a date is missing", "floats", "text"],
+)
+def test_a_shuffled_split_is_told(index):
+    assert "is not in order" in trouble(train_test_split(index, random_state=0)[0])
+
+
+def test_rows_are_counted_with_those_that_have_no_date():
+    message = trouble(without(HOURS, 7).delete(range(100, 124)))
+    assert message.startswith("1 of 274 steps")
+    assert "row 100 (2024-01-06 04:00:00) comes after row 99 (2024-01-05 03:00:00)" in message
+    assert "0 days 01:00:00 is usual" in message
+    assert "row 5 (2024-01-01 04:00:00) comes after row 4" in trouble(
+        without(HOURS[[0, 1, 2, 3, 7, 4, 5, 6]], 1)
+    )
+
+
+def test_a_hole_between_dates_as_text_is_told():
+    assert "0 days 01:00:00 is usual" in trouble(HOURS.astype(str).delete(range(100, 150)))
+
+
+@pytest.mark.parametrize("seed", range(5))
+@pytest.mark.parametrize(
+    "index",
+    [HOURS, pd.bdate_range("2022", periods=300), pd.RangeIndex(300)],
+    ids=["dates", "business days", "integers"],
+)
+def test_half_of_the_rows_taken_out_is_told(index, seed):
+    for train, _ in KFold(2, shuffle=True, random_state=seed).split(index):
+        assert trouble(index[train]) is not None
+
+
+def test_a_hole_in_numbered_months_is_told():
+    months = IN_ORDER["five years of months as numbers"]
+    message = trouble(months.delete(range(20, 32)))
+    assert message.startswith("1 of 47 steps")
+    assert "row 20 (201709) comes after row 19 (201608)" in message
+
+
+@pytest.mark.parametrize(
+    "index",
+    [
+        labelled([1, 2, 3], range(1, 50), names=["id", "cycle"]),
+        labelled([1, 2, 3], range(1990, 2020), names=["id", "year"]),
+        labelled(["a", "b"], range(30)),
+        labelled([1, 2], np.arange(30) / 4),
+        labelled([1, 2], pd.timedelta_range("0h", periods=30, freq="h")),
+        labelled(["a", "b"], HOURS.astype(str)),
+    ],
+    ids=["cycles", "years", "of words", "floats", "times since a start", "dates as text"],
+)
+def test_series_below_each_other_are_told_where_the_next_one_begins(index):
+    n_rows = len(index.levels[1])
+    assert f"row {n_rows} (" in trouble(index)
+    with pytest.warns(SequenceDataWarning, match="several"):
+        LagWindows(3).fit(frame(index))
 
 
 def test_integers_that_fall_are_told_with_the_way_out():
@@ -213,9 +342,10 @@ def test_a_hole_is_told_with_its_place_and_the_usual_step():
     assert "X.asfreq" in message
 
 
-def test_steps_at_random_are_no_even_ones():
-    seconds = np.cumsum(np.random.default_rng(0).exponential(600, 1000))
-    assert trouble(pd.to_datetime(seconds, unit="s")) is not None
+@pytest.mark.parametrize("index", IRREGULAR.values(), ids=IRREGULAR)
+def test_irregular_dates_are_looked_at_for_their_order(index):
+    assert "falls" in trouble(index[::-1])
+    assert "not in order" in trouble(train_test_split(index, random_state=0)[0])
 
 
 def test_transform_tells_holes_by_the_longest_step_of_fit():
