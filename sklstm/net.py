@@ -458,7 +458,7 @@ class StackedLSTMNet(NeuralNetRegressor):
 
         n_samples = len(batch[1])
         generators = [self._generators.dropout(number) for number in range(len(chunks))]
-        steps = self._workers.map(step, enumerate(chunks))
+        steps = self._workers.map(step, list(enumerate(chunks)))
         losses, predictions, gradients = zip(*steps, strict=True)
         for weight, *parts in zip(weights, *gradients, strict=True):
             weight.grad = None if parts[0] is None else _added(parts)

@@ -256,8 +256,11 @@ def _linear_steps(
 
 def _stack_leads(estimator: BaseEstimator, data: SequenceDataset, n_steps: int, seed: int) -> bool:
     """Whether a short training of the stack alone beats the linear path alone on the tail."""
-    head, tail = data.split(len(data) - math.ceil(TRIAL_TAIL * len(data)))
-    if not len(head) or not labels_every_output(head.y):
+    n_head = len(data) - math.ceil(TRIAL_TAIL * len(data))
+    if n_head == 0:
+        return False
+    head, tail = data.split(n_head)
+    if not labels_every_output(head.y):
         return True
     whole = _recipe(estimator, data, None, seed)
     n_epochs = auto_max_epochs(len(data), whole["batch_size"], _labels_each(data))

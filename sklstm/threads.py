@@ -122,7 +122,7 @@ class Workers:
         Pieces are asked for as threads become free, and results wait for nothing but their turn,
         so that of a long row of pieces only as many are in memory as there are threads.
         """
-        if self.n_threads == 1:
+        if self.n_threads == 1 or (isinstance(pieces, list) and len(pieces) == 1):
             yield from map(work, pieces)
             return
         under_way: deque[Future[Result]] = deque()

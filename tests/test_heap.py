@@ -189,6 +189,7 @@ def test_a_memory_map_of_rows_is_fitted_without_loading_it(on_disk):
     assert np.array_equal(model.predict(rows[:100]), model.predict(np.array(rows[:100])))
 
 
+@pytest.mark.filterwarnings("ignore:.* standard deviations from the mean")  # chunks of a walk
 def test_chunks_of_a_memory_map_train_as_chunks_in_memory(on_disk):
     X, y = on_disk
     models = [small(batch_size=200), small(batch_size=200)]
