@@ -73,8 +73,8 @@ class StackedLSTMRegressor(CallbackSupportMixin, RegressorMixin, BaseEstimator):
     skip : {"auto", "residual"} or None, default="auto"
         Path around each layer above the first. `None` is the plain stack of the
         textbooks. "residual" adds what a layer puts out to what it reads [7]_, which keeps
-        stacks of any depth trainable and lets them grow (see `warm_start`). "auto" is what
-        did best by measurement: "residual".
+        stacks of any depth trainable and lets them grow (see `warm_start`). "auto" is
+        "residual", whatever the data.
 
     pooling : {"last", "mean", "max", "concat"}, default="concat"
         How the top layer's outputs become one vector: the final one, their mean or
@@ -89,10 +89,21 @@ class StackedLSTMRegressor(CallbackSupportMixin, RegressorMixin, BaseEstimator):
         Last steps that a linear path leads from to the output, beside the stack: ridge
         regression, to which the stack learns what to add. It goes on where a series leaves
         the range it had in training, up to ten standard deviations, as LSTM layers cannot.
-        "auto" takes all steps, as far
-        as they are at most 512 numbers (with `return_sequences` each step alone), or no
-        path where a short training of the stack alone on the first 80 % of the data
-        predicts the rest better than the path alone. `None` is no path.
+        Each output is fitted to the samples in which it has a label; with fewer than three
+        of them its path is zero. `None` is no path. "auto" is all steps, or as many last ones
+        as are at most 512 numbers (with `return_sequences` each step alone), or no path, by
+        the first of these rules that applies:
+
+        - A warm start has the path of the first fit, and `partial_fit` has none.
+        - More than 512 features, or fewer than three labels: no path.
+        - Fewer than 200 samples, and more labels than numbers that a path would read: a path
+          if `loss` is "squared_error", none for the others, which ridge regression is not
+          robust enough for.
+        - A trial: the stack alone is trained on the first 80 % of the samples, for a quarter of
+          the epochs of ``max_epochs="auto"``, or for all of them where there are fewer than 200
+          samples. If it predicts the last 20 % better than a path alone, there is none.
+
+        Samples held out by `early_stopping` take no part in this.
 
     return_sequences : bool, default=False
         Whether there is a target at each time step (many-to-many) instead of one a
@@ -103,12 +114,18 @@ class StackedLSTMRegressor(CallbackSupportMixin, RegressorMixin, BaseEstimator):
         first. `None` reads a row as a univariate sequence, one step a column.
 
     standardize : bool, default=True
-        Whether to centre and scale each feature and each target inside the model.
+        Whether to centre and scale each feature and each target inside the model, by mean and
+        standard deviation. Outliers of a feature are left out of both. Targets have, unless
+        `loss` is "squared_error", the median and the range of the middle half instead, which
+        large targets cannot move. In 2-D X, whose columns else share a scale as steps of one
+        sequence, each column has its own where one of them varies by less than a quarter of
+        that scale, as when columns are other quantities.
 
     loss : {"squared_error", "absolute_error", "huber", "quantile"}, default="squared_error"
-        Loss to minimize, on the standardized target. "huber" is quadratic up to one
-        standard deviation of the target and linear beyond. "quantile" is the pinball
-        loss [5]_ of `quantile`.
+        Loss to minimize, on the scaled target. "huber" is quadratic up to 1 there, which is
+        one standard deviation of a normally distributed target, and linear beyond. "quantile"
+        is the pinball loss [5]_ of `quantile`. All but "squared_error" are robust to large
+        targets: these move neither the scale (see `standardize`) nor the linear path.
 
     quantile : float or sequence of float, default=0.5
         With ``loss="quantile"``, the quantile to predict, in (0, 1). Several, in rising
@@ -122,11 +139,12 @@ class StackedLSTMRegressor(CallbackSupportMixin, RegressorMixin, BaseEstimator):
 
     batch_size : int or "auto", default="auto"
         Samples in a mini-batch. "auto" is a 32nd of the samples, at least 32 and at most
-        64.
+        64. With `return_sequences` it is at least as many as have 1,024 steps, from 4 to 32.
 
     max_epochs : int or "auto", default="auto"
         Passes over the data; 0 builds the model without training it. "auto" makes about
-        1,700 steps, in at least 10 and at most 28 epochs: small data needs more passes.
+        1,700 steps, in at least 10 and at most 28 epochs: small data needs more passes. With
+        `return_sequences` it is at most 28 for each 32 steps of a sequence, up to 112.
 
     optimizer : {"adam", "adamw", "sgd", "rmsprop"} or torch.optim.Optimizer subclass, \
             default="adamw"
@@ -170,8 +188,9 @@ class StackedLSTMRegressor(CallbackSupportMixin, RegressorMixin, BaseEstimator):
         new layers have the `units` of the one below.
 
     precision : {"float32", "bfloat16", "float64"}, default="float32"
-        Arithmetic of the network. "bfloat16" rounds in the layers while they train, where the
-        processor can; weights, head and predictions are float32.
+        Arithmetic of the network. "bfloat16" rounds in the layers while they train; weights,
+        head and predictions are float32. It needs a processor with AVX-512 or a GPU with
+        bfloat16: on any other device, `fit` raises a `ValueError`.
 
     device : str or torch.device, default="cpu"
         "cpu", "cuda", "auto" (CUDA where there is one) or any torch device with float64.
