@@ -255,7 +255,7 @@ def median_and_spread_of_labels(
 def _quantiles(
     values: NDArray[Any], weights: NDArray[np.float64], at: list[float]
 ) -> NDArray[np.float64]:
-    """Quantiles of weighted values, interpolated; a weight of two is as good as two values."""
+    """Quantiles of weighted values, interpolated; a weight of two is nearly two values."""
     order = np.argsort(values)
     centres = np.cumsum(weights[order]) - weights[order] / 2
     return np.interp(np.multiply(at, weights.sum()), centres, values[order].astype(np.float64))
