@@ -573,6 +573,18 @@ def test_a_feature_that_was_constant_is_told_so():
         model.predict(X)
 
 
+@pytest.mark.filterwarnings("ignore:.* standard deviations from the mean")
+def test_a_further_partial_fit_that_fails_leaves_the_model_as_it_was(sequences):
+    X, y = sequences
+    model = small(dropout=0.2).partial_fit(X, y).partial_fit(X, y)
+    twin, before = copy.deepcopy(model), model.predict(X)
+    with pytest.raises(ValueError, match="diverged"):
+        model.partial_fit(X, y * 1e37)
+    assert np.array_equal(model.predict(X), before)
+    assert (model.n_iter_, model.best_epoch_) == (twin.n_iter_, twin.best_epoch_)
+    assert np.array_equal(model.partial_fit(X, y).predict(X), twin.partial_fit(X, y).predict(X))
+
+
 @pytest.mark.parametrize("wrong", [{"clip_norm": -1}, {"lr": "high"}, {"batch_size": 0}])
 def test_partial_fit_checks_parameters_in_further_calls_too(wrong, sequences):
     model = small().partial_fit(*sequences).set_params(**wrong)
