@@ -25,7 +25,7 @@ from sets import SETS, Task
 from torch import nn
 
 from sklstm import StackedLSTM, StackedLSTMRegressor
-from sklstm.recipes import auto_batch_size, auto_max_epochs
+from sklstm.training.recipes import auto_batch_size, auto_max_epochs
 
 SMALL = ["products-small", "threshold-small", "gas-small", "pedestrians-small"]
 LARGE = ["storms", "frequency", "narma", "retail-12", "pedestrians-24"]
@@ -153,8 +153,8 @@ def evaluate(change: str, seed: int, task: Task) -> dict[str, float]:
     Chrono.n_timesteps = n_timesteps
     schedule = {"FLOOR": 1e-5, "MEMORY": 0} if change == "to 0, no average" else {}
     with (
-        patch("sklstm.building.StackedLSTM", MODULES.get(change, StackedLSTM)),
-        patch.multiple("sklstm.callbacks", **schedule) if schedule else nullcontext(),
+        patch("sklstm.training.building.StackedLSTM", MODULES.get(change, StackedLSTM)),
+        patch.multiple("sklstm.training.callbacks", **schedule) if schedule else nullcontext(),
     ):
         return fit_and_score(model, task)
 

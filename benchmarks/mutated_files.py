@@ -33,9 +33,10 @@ import numpy as np
 import safetensors.torch
 import torch
 
-from sklstm import StackedLSTMRegressor, load, save, storage
-from sklstm.building import module_sizes
-from sklstm.shapes import shapes_of_stack
+from sklstm import StackedLSTMRegressor, load, save
+from sklstm.files import container as storage
+from sklstm.nn.shapes import shapes_of_stack
+from sklstm.training.building import module_sizes
 
 X = np.random.default_rng(0).normal(size=(40, 6, 2))
 Y = X[:, -2:, 0].sum(axis=1)

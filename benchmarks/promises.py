@@ -18,7 +18,7 @@ import numpy as np
 import torch
 from skorch import NeuralNetRegressor
 
-import sklstm.layers
+import sklstm.nn.layers
 from sklstm import StackedLSTM, StackedLSTMRegressor
 
 N_CHILDREN, MOST_SECONDS = 200, 60
@@ -92,7 +92,7 @@ def forks():
 def heads():
     """Print the time of predictions over that with nn.Linear in place of fixed blocks."""
     X, y = windows(512, 50)
-    by_row = sklstm.layers.linear_by_row
+    by_row = sklstm.nn.layers.linear_by_row
 
     def linear(x, weight, bias, training):
         return torch.nn.functional.linear(x, weight, bias)
@@ -104,9 +104,9 @@ def heads():
         times = {by_row: [], linear: []}
         for _ in range(9):
             for function, taken in times.items():
-                sklstm.layers.linear_by_row = function
+                sklstm.nn.layers.linear_by_row = function
                 taken.append(seconds(lambda model=model: model.predict(X)))
-        sklstm.layers.linear_by_row = by_row
+        sklstm.nn.layers.linear_by_row = by_row
         print(f"{params}: {min(times[by_row]) / min(times[linear]):.2f}")
 
 

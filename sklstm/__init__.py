@@ -2,7 +2,7 @@
 
 __version__ = "0.2.0.dev0"
 
-from .module import StackedLSTM
+from .nn.stack import StackedLSTM
 from .persistence import load, save
 from .plotting import DepthCurveDisplay, LossCurveDisplay, TimescaleDisplay
 from .regressor import StackedLSTMRegressor

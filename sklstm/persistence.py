@@ -10,13 +10,22 @@ import numpy as np
 import torch
 from sklearn.utils.validation import check_is_fitted
 
-from .building import Recipe, build_net
-from .plain import from_plain, to_plain, versions
-from .recipes import checked_recipe
+from .data.targets import TargetForm
+from .files.container import (
+    MADE_UP,
+    Facts,
+    Names,
+    Signatures,
+    StrPath,
+    of_another_version,
+    read,
+    write,
+)
+from .files.plain import from_plain, to_plain, versions
 from .regressor import StackedLSTMRegressor
-from .states import count, mapping, restore, signatures, state_of
-from .storage import MADE_UP, Facts, Names, Signatures, StrPath, of_another_version, read, write
-from .targets import TargetForm
+from .training.building import Recipe, build_net
+from .training.recipes import checked_recipe
+from .training.state import count, mapping, restore, signatures, state_of
 
 MODEL = "model"
 FORMS = ("rows", "steps", "series")

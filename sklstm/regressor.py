@@ -20,21 +20,21 @@ from sklearn.utils._param_validation import Hidden, Interval, RealNotInt, StrOpt
 from sklearn.utils.validation import check_is_fitted
 
 from ._compat import CallbackSupportMixin, with_callbacks
-from .batches import SequenceDataset
-from .building import PRECISIONS, build_net, initialize
-from .checkpoints import open_checkpoint
-from .describing import describe
-from .drift import warn_if_far
-from .epoch_tasks import FitTask
+from .data.drift import warn_if_far
+from .data.padding import warn_of_padding
+from .data.sequences import Sequences, as_sequences
+from .data.targets import as_targets, drop_unused, mean_score
 from .keras_words import LossNames, advice, refuse_keras_words, warn_of_units_as_layers
-from .module import POOLINGS, SKIPS, StackedLSTM
-from .net import LOSSES, OPTIMIZERS
-from .padding import warn_of_padding
-from .recipes import recipe_of_epoch, recipe_of_fit
-from .sequences import Sequences, as_sequences
-from .targets import as_targets, drop_unused, mean_score
-from .threads import own_torch
-from .user_callbacks import check_callbacks, copied, naming_missing_loss
+from .nn.stack import POOLINGS, SKIPS, StackedLSTM
+from .nn.summary import describe
+from .training.batches import SequenceDataset
+from .training.building import PRECISIONS, build_net, initialize
+from .training.checkpoint import open_checkpoint
+from .training.epoch_tasks import FitTask
+from .training.net import LOSSES, OPTIMIZERS
+from .training.recipes import recipe_of_epoch, recipe_of_fit
+from .training.threads import own_torch
+from .training.user_callbacks import check_callbacks, copied, naming_missing_loss
 
 # Python's integers know no limit, and torch, to which these parameters go, does.
 FLOATS = ("lr", "weight_decay", "clip_norm", "tol")

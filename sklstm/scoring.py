@@ -11,8 +11,8 @@ from sklearn.base import BaseEstimator, RegressorMixin
 from sklearn.metrics import check_scoring
 from sklearn.utils.metadata_routing import UNUSED
 
-from .sequences import Sequences
-from .targets import check_same_spans, join_steps, mean_score
+from .data.sequences import Sequences
+from .data.targets import check_same_spans, join_steps, mean_score
 
 
 class _Given(RegressorMixin, BaseEstimator):

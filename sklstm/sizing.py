@@ -9,7 +9,7 @@ from numbers import Integral
 
 import torch
 
-from .module import StackedLSTM
+from .nn.stack import StackedLSTM
 
 
 def units_for_budget(

@@ -17,11 +17,11 @@ from sklearn.base import (
 from sklearn.utils._param_validation import Interval, StrOptions
 from sklearn.utils.validation import check_array, validate_data
 
+from .data.containers import naming
+from .data.row_order import RowIndex
+from .data.sequences import check_finite
+from .data.tables import as_table
 from .exceptions import SequenceDataWarning, warn
-from .inputs import naming
-from .row_order import RowIndex
-from .sequences import check_finite
-from .tables import as_table
 
 # Share of padded windows in training from which on they are worth a word. On three monthly series,
 # cut to 20 to 84 rows, leaving them out made the error 0.6 to 1.3 times as large below this share,

@@ -30,13 +30,13 @@ from sklstm import (
     StackedLSTM,
     StackedLSTMRegressor,
     __version__,
-    formats,
     load,
-    net,
     persistence,
     save,
-    storage,
 )
+from sklstm.files import container as storage
+from sklstm.files import versions as formats
+from sklstm.training import net
 
 rng = np.random.default_rng(0)
 X = rng.normal(size=(40, 6, 2))
@@ -339,7 +339,7 @@ def test_a_device_to_load_to_has_to_be_a_device(tmp_path):
 # Files of earlier versions
 
 
-DATA = Path(__file__).parent / "data"
+DATA = Path(__file__).parent / "stored"
 
 
 def stored(name):

@@ -18,10 +18,10 @@ from skorch.callbacks import Callback, EpochScoring
 from skorch.exceptions import DeviceWarning
 
 from sklstm import StackedLSTMRegressor, load, save
-from sklstm.batches import Batches, SequenceDataset
+from sklstm.data.sequences import Sequences
 from sklstm.exceptions import SequenceDataWarning
-from sklstm.net import PinballLoss
-from sklstm.sequences import Sequences
+from sklstm.training.batches import Batches, SequenceDataset
+from sklstm.training.net import PinballLoss
 
 
 def small(**params):
@@ -1084,7 +1084,7 @@ def test_batches_hold_sequences_of_like_length():
 
 
 def test_a_batch_is_one_of_a_pool_of_batches(monkeypatch):
-    monkeypatch.setattr("sklstm.batches.POOL", 2)
+    monkeypatch.setattr("sklstm.training.batches.POOL", 2)
     dataset = SequenceDataset(Sequences.joined([np.zeros((n, 1)) for n in range(1, 1001)]))
     torch.manual_seed(0)
     widths = [inputs["x"].shape[1] for inputs, _ in Batches(dataset, 20, shuffle=True)]
@@ -1100,7 +1100,7 @@ def test_held_out_sequences_are_in_the_order_of_their_lengths():
 
 
 def test_batches_of_predictions_are_smaller_where_sequences_are_long(monkeypatch):
-    monkeypatch.setattr("sklstm.batches.BLOCK", 1000)
+    monkeypatch.setattr("sklstm.training.batches.BLOCK", 1000)
     lengths = [1] * 300 + [100] * 20
     dataset = SequenceDataset(Sequences.joined([np.zeros((n, 1)) for n in lengths]))
     batches = [inputs["x"] for inputs, _ in Batches(dataset, batch_size=256)]
@@ -1430,10 +1430,10 @@ def test_the_first_hidden_layer_is_counted_with_all_that_it_reads(params, n_inpu
     n_weights = n_inputs * 1000
     sizes = {"n_layers": 1, "units": 4, "head_units": (1000,), "max_epochs": 0}
     model = StackedLSTMRegressor(linear_steps=None, **sizes, **params)
-    monkeypatch.setattr("sklstm.room.physical_memory", lambda: 4 * n_weights)
+    monkeypatch.setattr("sklstm.training.room.physical_memory", lambda: 4 * n_weights)
     with pytest.raises(ValueError, match=r"head_units=\(1000,\)"):
         model.fit(X, y)
-    monkeypatch.setattr("sklstm.room.physical_memory", lambda: 4 * (n_weights + 1200))
+    monkeypatch.setattr("sklstm.training.room.physical_memory", lambda: 4 * (n_weights + 1200))
     model.fit(X, y)
 
 

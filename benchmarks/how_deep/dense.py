@@ -20,7 +20,7 @@ from data import ALONE, demand_windows
 from torch import Tensor, nn
 
 from sklstm import StackedLSTM, StackedLSTMRegressor
-from sklstm.layers import Plain
+from sklstm.nn.layers import Plain
 
 
 class Times(nn.Module):

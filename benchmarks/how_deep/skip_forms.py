@@ -21,7 +21,7 @@ from data import ALONE, Arrays, adding_problem, demand_windows
 from torch import Tensor, nn
 
 from sklstm import StackedLSTM, StackedLSTMRegressor
-from sklstm.layers import Dense
+from sklstm.nn.layers import Dense
 
 
 class Gain(nn.Module):

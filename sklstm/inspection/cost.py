@@ -11,12 +11,12 @@ import torch
 from sklearn.utils import Bunch
 from torch import Tensor
 
-from sklstm.batches import SequenceDataset
 from sklstm.growing import check_depths
-from sklstm.net import StackedLSTMNet
 from sklstm.pipelines import final_regressor, reaching, targets_reaching
-from sklstm.randomness import FitGenerators
-from sklstm.threads import own_torch
+from sklstm.training.batches import SequenceDataset
+from sklstm.training.net import StackedLSTMNet
+from sklstm.training.randomness import FitGenerators
+from sklstm.training.threads import own_torch
 
 from .stacks import (
     fitted_clone,

@@ -10,11 +10,11 @@ from numpy.typing import NDArray
 from sklearn.utils import Bunch
 from torch import Tensor
 
-from sklstm.batches import PREDICT_ROWS, Batches, SequenceDataset
-from sklstm.module import StackedLSTM
-from sklstm.net import StackedLSTMNet
+from sklstm.nn.stack import StackedLSTM
 from sklstm.pipelines import final_regressor, reaching, targets_reaching
-from sklstm.threads import own_torch
+from sklstm.training.batches import PREDICT_ROWS, Batches, SequenceDataset
+from sklstm.training.net import StackedLSTMNet
+from sklstm.training.threads import own_torch
 
 from .stacks import (
     fitted_clone,

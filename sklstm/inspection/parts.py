@@ -6,7 +6,7 @@ from typing import Any
 
 from sklearn.utils.validation import check_is_fitted
 
-from sklstm.describing import Architecture, describe
+from sklstm.nn.summary import Architecture, describe
 from sklstm.pipelines import final_regressor
 
 

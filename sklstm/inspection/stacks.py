@@ -10,11 +10,11 @@ from numpy.typing import NDArray
 from sklearn.base import clone
 from torch import Tensor, nn
 
-from sklstm.batches import SequenceDataset
-from sklstm.module import StackedLSTM
+from sklstm.data.targets import drop_unused
+from sklstm.nn.stack import StackedLSTM
 from sklstm.pipelines import final_regressor
 from sklstm.regressor import StackedLSTMRegressor
-from sklstm.targets import drop_unused
+from sklstm.training.batches import SequenceDataset
 
 
 def fitted_clone(estimator: Any, X: Any, y: Any, **params: Any) -> Any:

@@ -13,12 +13,12 @@ from sklearn.utils import Bunch
 from sklearn.utils.validation import check_is_fitted
 from torch import Tensor, nn
 
-from sklstm.batches import PREDICT_ROWS, Batches, SequenceDataset
-from sklstm.layers import Bidirectional
-from sklstm.module import StackedLSTM
+from sklstm.data.sequences import Sequences
+from sklstm.nn.layers import Bidirectional
+from sklstm.nn.stack import StackedLSTM
 from sklstm.pipelines import final_regressor, reaching
-from sklstm.sequences import Sequences
-from sklstm.threads import own_torch
+from sklstm.training.batches import PREDICT_ROWS, Batches, SequenceDataset
+from sklstm.training.threads import own_torch
 
 from .stacks import (
     n_longer,

@@ -12,8 +12,8 @@ from numpy.typing import NDArray
 from sklearn.utils.validation import check_is_fitted
 from torch import nn
 
-from sklstm.layers import Residual, Standardize, dtype_of
-from sklstm.module import StackedLSTM
+from sklstm.nn.layers import Residual, Standardize, dtype_of
+from sklstm.nn.stack import StackedLSTM
 from sklstm.regressor import StackedLSTMRegressor
 
 from .keras_layers import KerasStack, read_stack

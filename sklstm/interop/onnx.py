@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from sklearn.utils.validation import check_is_fitted
 
+from sklstm.files.container import StrPath, replacing
 from sklstm.regressor import StackedLSTMRegressor
-from sklstm.storage import StrPath, replacing
 
 
 def to_onnx(estimator: StackedLSTMRegressor, path: StrPath) -> None:

@@ -14,8 +14,8 @@ from onnx import GraphProto, ModelProto, TensorProto, helper, numpy_helper
 from torch import Tensor, nn
 
 from sklstm import __version__
-from sklstm.layers import FAR, FARTHEST, Bidirectional, LinearPath, Residual, Standardize
-from sklstm.module import StackedLSTM
+from sklstm.nn.layers import FAR, FARTHEST, Bidirectional, LinearPath, Residual, Standardize
+from sklstm.nn.stack import StackedLSTM
 from sklstm.regressor import StackedLSTMRegressor
 
 Array = NDArray[Any]

@@ -1,0 +1,1 @@
+"""X and y: arrays, with numpy and scikit-learn."""

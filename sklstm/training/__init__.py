@@ -1,0 +1,1 @@
+"""One fit: what is decided, how it runs, what it leaves behind."""
