@@ -13,6 +13,7 @@ from __future__ import annotations
 import sys
 import tempfile
 from collections.abc import Callable
+from itertools import pairwise
 from pathlib import Path
 from types import CodeType, FrameType
 from typing import Any
@@ -46,7 +47,7 @@ def read(call: Callable[[], Any]) -> list[tuple[str, str]]:
 def report(title: str, functions: list[tuple[str, str]], names: bool) -> None:
     """Print the three numbers, and which functions they are."""
     files = [file for file, _ in functions]
-    changes = sum(a != b for a, b in zip(files, files[1:], strict=False))
+    changes = sum(a != b for a, b in pairwise(files))
     print(
         f"{title:<22} {len(set(files)):>5} files {len(functions):>5} functions {changes:>5} changes"
     )
