@@ -1,4 +1,4 @@
-"""How wide the layers may be: comparing stacks of several depths fairly."""
+"""The width of layers for a number of weights: to compare stacks of several depths fairly."""
 
 from __future__ import annotations
 
@@ -22,31 +22,32 @@ def units_for_budget(
     pooling: str = "last",
     head_units: Sequence[int] = (),
 ) -> int:
-    """Find the most units a layer with which a stack keeps to a number of weights.
+    """Find the largest number of units per layer with which a stack has at most so many weights.
 
-    A deeper stack of equal units has more weights, so that a comparison of depths is one
-    of sizes, too. At an equal budget it is not [1]_. Paths around layers have no weights.
+    A deeper stack with the same units has more weights, so a comparison of depths is one of sizes,
+    too. With an equal number of weights it is not [1]_. Skip connections between layers of equal
+    units have no weights.
 
     Parameters
     ----------
     n_parameters : int
-        Weights of the whole model that are not to be exceeded.
+        Largest number of weights of the whole model.
 
     n_layers : int
-        Number of LSTM layers, all of the same units.
+        Number of LSTM layers, all with the same units.
 
     n_features : int
         Features at each time step.
 
     n_outputs : int or None, default=1
         Outputs of the Dense head, times the number of quantiles if there are several.
-        `None` is a model without the head.
+        `None` is a model without a head.
 
     bidirectional : bool, default=False
         Whether every layer reads in both directions; units are those of one direction.
 
-    pooling : {"last", "mean", "max", "concat"}, default="last"
-        How the top layer's outputs become one vector; "last" with `return_sequences`.
+    pooling : str, default="last"
+        As in :class:`StackedLSTM`; "last" if it predicts at each step.
 
     head_units : sequence of int, default=()
         Sizes of hidden Dense layers.
@@ -59,7 +60,7 @@ def units_for_budget(
     Raises
     ------
     ValueError
-        If an argument is out of range, or `n_parameters` are too few for one unit a layer.
+        If an argument is out of range, or `n_parameters` is too small for one unit per layer.
 
     References
     ----------

@@ -1,4 +1,4 @@
-"""The parts of a stack: LSTM layers, the paths around them, pooling, Dense, scaling."""
+"""The parts of a stack: LSTM layers, skip connections, Dense layers, scaling."""
 
 from __future__ import annotations
 
@@ -7,23 +7,23 @@ import math
 import torch
 from torch import Tensor, nn
 
-FAR, FARTHEST = 10.0, 1e18
-# Rows and columns of the matrix products in which `Dense` answers. In a product of this height and
-# of a width that is a multiple of eight, MKL rounds each row alike wherever it stands, with SSE4.2,
-# AVX2 and AVX-512; with 8 or 32 rows, or odd widths, it does not (benchmarks/batch_bits.py).
+# Standard deviations from the mean up to which scaled inputs stay as they are. `data` takes values
+# beyond it for outliers when it measures the scale.
+FAR = 10.0
+# Largest scaled input: its square, which the gradient of asinh needs, is still a float32 number.
+FARTHEST = 1e18
+# Rows and columns of the matrix products that `Dense` computes. In a product of this height and of
+# a width that is a multiple of eight, MKL rounds each row in the same way at every place, with
+# SSE4.2, AVX2 and AVX-512. With 8 or 32 rows, or odd widths, it does not (see
+# benchmarks/batch_bits.py).
 BLOCK_ROWS, BLOCK_COLUMNS = 64, 8
 
 
 class Standardize(nn.Module):
     """Centre and scale the last axis, or the last two.
 
-    The statistics are float64 buffers whatever the precision of the network, so that
-    values with a large offset (time stamps, say) keep their digits.
-
-    Parameters
-    ----------
-    *shape : int
-        Lengths of the last axes, to which the statistics belong.
+    The statistics are float64 buffers whatever the precision of the network, so that values with a
+    large offset, such as time stamps, keep their digits. They begin as the identity.
     """
 
     mean: Tensor
@@ -35,7 +35,7 @@ class Standardize(nn.Module):
         self.register_buffer("scale", torch.ones(shape, dtype=torch.float64))
 
     def reset_parameters(self) -> None:
-        """Set the statistics with which nothing changes."""
+        """Set the statistics of the identity."""
         self.mean.zero_()
         self.scale.fill_(1)
 
@@ -47,89 +47,59 @@ class Standardize(nn.Module):
 
 
 def squash(scaled: Tensor) -> Tensor:
-    """Leave scaled values as they are up to `FAR`, and let them grow as logarithms beyond."""
+    """Keep scaled values up to `FAR` as they are; beyond it they grow like logarithms."""
     near = scaled.clamp(-FAR, FAR)
     return (scaled - near).asinh().add_(near)
 
 
 class Dense(nn.Linear):
-    """A linear layer that, outside training, treats each row alike wherever it stands.
-
-    A matrix product may round a row differently in batches of other sizes, and on other numbers
-    of threads. So without gradients, rows are answered in blocks of a fixed size, filled up with
-    zeros. On one thread that gives the same bits.
-    """
+    """A linear layer that, outside training, rounds each row in the same way in every batch."""
 
     def forward(self, x: Tensor) -> Tensor:
         return linear_by_row(x, self.weight, self.bias, self.training)
 
 
 def linear_by_row(x: Tensor, weight: Tensor, bias: Tensor | None, training: bool) -> Tensor:
-    """Apply a linear function to the last axis; outside training, to each row alike."""
+    """Apply a linear function to the last axis; outside training, to each row in the same way.
+
+    A matrix product may round a row differently in batches of other sizes, and on other numbers of
+    threads. Therefore, without gradients, the rows are computed in blocks of a fixed size, filled
+    with zeros. On one thread this gives the same bits for a row in every batch.
+    """
     if training or not x.is_cpu or torch.is_grad_enabled():
         return nn.functional.linear(x, weight, bias)
     rows, n_out = x.reshape(-1, x.shape[-1]), len(weight)
     n_rows, n_columns = len(rows), n_out + -n_out % BLOCK_COLUMNS
     weight = nn.functional.pad(weight, (0, 0, 0, n_columns - n_out))
-    answers = rows.new_empty(n_rows + -n_rows % BLOCK_ROWS, n_columns)
+    results = rows.new_empty(n_rows + -n_rows % BLOCK_ROWS, n_columns)
     for first in range(0, n_rows, BLOCK_ROWS):
         block = rows[first : first + BLOCK_ROWS]
         if len(block) < BLOCK_ROWS:
             block = nn.functional.pad(block, (0, 0, 0, BLOCK_ROWS - len(block)))
-        torch.mm(block, weight.T, out=answers[first : first + BLOCK_ROWS])
-    y = answers[:n_rows, :n_out].reshape(*x.shape[:-1], n_out)
+        torch.mm(block, weight.T, out=results[first : first + BLOCK_ROWS])
+    y = results[:n_rows, :n_out].reshape(*x.shape[:-1], n_out)
     return y if bias is None else y + bias
 
 
 class Dropout(nn.Dropout):
-    """Dropout that may draw from a generator of the caller's."""
+    """Dropout that draws from a given generator, or from torch's global one."""
 
     def forward(self, x: Tensor, generator: torch.Generator | None = None) -> Tensor:
-        """Set elements to zero at random, in training.
-
-        Parameters
-        ----------
-        x : torch.Tensor
-            Of any shape.
-
-        generator : torch.Generator, default=None
-            On the device of `x`. `None` draws from torch's global one.
-        """
         if generator is None or not self.training or self.p == 0:
             return super().forward(x)
         kept = torch.empty_like(x).bernoulli_(1 - self.p, generator=generator)
         return x * kept.div_(1 - self.p)
 
 
-class LinearPath(nn.Module):
-    """A linear function of the last steps, to which what a stack puts out is added.
+class LinearShortcut(nn.Module):
+    """A linear function of the last `n_steps` steps, to which the output of the stack is added.
 
-    Its weights are buffers: they are set, not trained. All zero, they leave the stack alone.
+    It ends at the last step of each sequence, or `at_each_step`. Before a shorter sequence it reads
+    zeros. With `clip`, it reads inputs beyond `FAR` as `FAR`.
 
-    Parameters
-    ----------
-    n_features : int
-        Features at each step.
-
-    n_outputs : int
-        Outputs.
-
-    n_steps : int
-        Last steps that it reads. Where a sequence has fewer, zeros stand before it.
-
-    dtype : torch.dtype, default=None
-        Type of the weights.
-
-    Attributes
-    ----------
-    weight : torch.Tensor of shape (n_outputs, n_steps * n_features)
-        Weights, all features of the earliest step first.
-
-    bias : torch.Tensor of shape (n_outputs,)
-        Constants.
-
-    residual_scale : torch.Tensor of shape (n_outputs,)
-        Units in which the stack answers.
+    Its weights are buffers: they are set, not trained, and zero until then. `weight` has the shape
+    (n_outputs, n_steps * n_features), all features of the earliest step first; `bias` and
+    `residual_scale`, by which the output of the stack is multiplied, have one number per output.
     """
 
     weight: Tensor
@@ -137,32 +107,41 @@ class LinearPath(nn.Module):
     residual_scale: Tensor
 
     def __init__(
-        self, n_features: int, n_outputs: int, n_steps: int, dtype: torch.dtype | None = None
+        self,
+        n_features: int,
+        n_outputs: int,
+        n_steps: int,
+        *,
+        at_each_step: bool = False,
+        clip: bool = False,
+        dtype: torch.dtype | None = None,
     ) -> None:
         super().__init__()
         self.n_steps = n_steps
+        self.at_each_step = at_each_step
+        self.clip = clip
         self.register_buffer("weight", torch.zeros(n_outputs, n_steps * n_features, dtype=dtype))
         self.register_buffer("bias", torch.zeros(n_outputs, dtype=dtype))
         self.register_buffer("residual_scale", torch.ones(n_outputs, dtype=dtype))
 
     def reset_parameters(self) -> None:
-        """Set weights that leave the stack alone."""
+        """Set weights of zero, and the scale of one."""
         self.weight.zero_()
         self.bias.zero_()
         self.residual_scale.fill_(1)
 
-    def forward(self, windows: Tensor) -> Tensor:
-        return linear_by_row(windows, self.weight, self.bias, self.training)
+    def forward(self, x: Tensor, lengths: Tensor | None = None) -> Tensor:
+        return linear_by_row(self.windows(x, lengths), self.weight, self.bias, self.training)
 
-    def windows(self, x: Tensor, lengths: Tensor | None, at_each_step: bool) -> Tensor:
-        """Lay the steps to read side by side, at the end of each sequence or at each step of it.
+    def windows(self, x: Tensor, lengths: Tensor | None) -> Tensor:
+        """Return the steps that are read of each sequence, or up to each step, side by side.
 
-        Returns
-        -------
-        torch.Tensor of shape (batch, [n_timesteps,] n_steps * n_features)
+        The shape is (batch, [n_timesteps,] n_steps * n_features).
         """
+        if self.clip:
+            x = x.clamp(-FAR, FAR)
         padded = nn.functional.pad(x, (0, 0, self.n_steps, 0))
-        if at_each_step:
+        if self.at_each_step:
             windows = padded[:, 1:].unfold(1, self.n_steps, 1).mT
         elif lengths is None:
             windows = padded[:, -self.n_steps :]
@@ -172,16 +151,10 @@ class LinearPath(nn.Module):
         return windows.flatten(-2)
 
 
-def dtype_of(layer: nn.Module) -> torch.dtype:
-    """Type of the weights of an LSTM layer of either kind."""
-    weights = (layer.forward_layer if isinstance(layer, Bidirectional) else layer).weight_ih_l0
-    return weights.dtype  # type: ignore[return-value]
-
-
 class Bidirectional(nn.Module):
-    """Two LSTM layers, one of which reads each sequence from its own last step backwards.
+    """Two LSTM layers; the second reads each sequence from its own last step backwards.
 
-    Two of them, because a single bidirectional ``nn.LSTM`` would start in the padding.
+    They are two because a single bidirectional ``nn.LSTM`` would start in the padding.
     """
 
     def __init__(self, width: int, units: int, dtype: torch.dtype | None = None) -> None:
@@ -195,6 +168,7 @@ class Bidirectional(nn.Module):
 
 
 def _reverse(x: Tensor, lengths: Tensor | None) -> Tensor:
+    """Turn the steps of each sequence round; its padding stays behind it."""
     if lengths is None:
         return x.flip(1)
     steps = torch.arange(x.shape[1], device=x.device)
@@ -202,38 +176,17 @@ def _reverse(x: Tensor, lengths: Tensor | None) -> Tensor:
     return x.take_along_dim(torch.where(mirrored < 0, steps, mirrored).unsqueeze(2), dim=1)
 
 
-def at_end(sequence: Tensor, lengths: Tensor | None) -> Tensor:
-    """Output at the last step of each sequence."""
-    if lengths is None:
-        return sequence[:, -1]
-    return sequence.take_along_dim((lengths - 1).view(-1, 1, 1), dim=1)[:, 0]
-
-
-def mean(sequence: Tensor, lengths: Tensor | None) -> Tensor:
-    """Mean over the steps, added up one by one: padding changes no bit of it."""
-    n_steps = sequence.shape[1] if lengths is None else lengths.unsqueeze(1)
-    return at_end(sequence.cumsum(1), lengths) / n_steps
-
-
-def maximum(sequence: Tensor, lengths: Tensor | None) -> Tensor:
-    """Maximum over the steps."""
-    if lengths is not None:
-        padding = torch.arange(sequence.shape[1], device=lengths.device) >= lengths.unsqueeze(1)
-        sequence = sequence.masked_fill(padding.unsqueeze(2), -torch.inf)
-    return sequence.amax(1)
-
-
-class Plain(nn.Module):
-    """No path around a layer: what it puts out goes up alone."""
+class NoSkip(nn.Module):
+    """No skip connection: the output of a layer alone."""
 
     def forward(self, below: Tensor, output: Tensor) -> Tensor:
         return output
 
 
 class Residual(nn.Module):
-    """A path around a layer: what is below it goes up, plus what it puts out.
+    """A residual skip connection: the input of a layer plus its output.
 
-    Between layers of other widths a linear projection, without bias, is on the path.
+    If they differ in width, the input is projected by a linear function without bias.
     """
 
     def __init__(self, below: int, width: int, dtype: torch.dtype | None = None) -> None:
@@ -243,8 +196,8 @@ class Residual(nn.Module):
         )
 
     def forward(self, below: Tensor, output: Tensor) -> Tensor:
-        path: Tensor = self.projection(below)
-        return path + output
+        projected: Tensor = self.projection(below)
+        return projected + output
 
 
 @torch.no_grad()
@@ -262,22 +215,13 @@ def draw_weights(layer: nn.Module, generator: torch.Generator | None) -> None:
 
 
 @torch.no_grad()
-def silence(layer: nn.Module) -> None:
-    """Give an LSTM layer of either kind nothing to store, so that it puts out zeros.
+def zero_candidate_weights(layer: nn.Module) -> None:
+    """Set the weights of the candidate cell values to zero: the layer then outputs zeros.
 
-    Its gates keep their weights: only those of the cell's candidate values are zero, and
-    the gradient reaches them at once.
+    The gates keep their weights, so the gradient reaches the zeros in the first step.
     """
     for part in layer.modules():
         if isinstance(part, nn.LSTM):
             for weights in part.parameters():
-                _, _, candidate, _ = weights.chunk(4)
+                _, _, candidate, _ = weights.chunk(4)  # torch's order: input, forget, cell, output
                 candidate.zero_()
-
-
-def run(layer: nn.Module, sequence: Tensor, lengths: Tensor | None) -> Tensor:
-    """Output sequence of an LSTM layer of either kind."""
-    if isinstance(layer, Bidirectional):
-        return layer(sequence, lengths)
-    outputs: Tensor = layer(sequence)[0]
-    return outputs

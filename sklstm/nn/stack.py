@@ -1,11 +1,10 @@
-"""The stacked LSTM itself, a torch module: LSTM layers, pooling, Dense head, scaling."""
+"""The stacked LSTM as a torch module: LSTM layers, pooling, Dense head, scaling."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import nullcontext
 from itertools import pairwise
-from math import prod
 from numbers import Integral, Real
 from typing import Any
 
@@ -13,32 +12,29 @@ import torch
 from torch import Tensor, nn
 
 from .layers import (
-    FAR,
     FARTHEST,
     Bidirectional,
     Dense,
     Dropout,
-    LinearPath,
-    Plain,
+    LinearShortcut,
+    NoSkip,
     Residual,
     Standardize,
-    at_end,
     draw_weights,
-    dtype_of,
-    maximum,
-    mean,
-    run,
-    silence,
     squash,
+    zero_candidate_weights,
 )
+from .pooling import POOLINGS
 
-POOLINGS = ("last", "mean", "max", "concat")
-SKIPS = ("auto", "residual", None)
-LOUD = 8
+SKIPS = ("residual", None)
+# Layers that start with random outputs where there are skip connections; those above start with
+# zeros. When all of 30 layers were random, one of three fits to few data learned nothing; with
+# eight, all of them did.
+RANDOM_LAYERS = 8
 
 
 def per_layer(name: str, value: Any, n_layers: int) -> list[Any]:
-    """One value a layer: a scalar repeated, or a sequence checked for its length."""
+    """Return one value for each layer: a number repeated, or a sequence of that length."""
     if isinstance(value, (Integral, Real)):
         return [value] * n_layers
     if not _is_sequence(value):
@@ -53,34 +49,24 @@ def per_layer(name: str, value: Any, n_layers: int) -> list[Any]:
 
 
 def _is_sequence(value: Any) -> bool:
-    """Whether it can be iterated over, as an array without dimensions cannot."""
+    # An array without dimensions has __iter__, and raises when it is called.
     return isinstance(value, Iterable) and getattr(value, "ndim", None) != 0
 
 
-def _counts(name: str, values: Sequence[Any]) -> list[int]:
-    if not _is_sequence(values):
-        raise ValueError(f"{name} must be a sequence of integers, got {values!r}.")
-    for value in values:
-        if not isinstance(value, Integral) or int(value) < 1:
-            raise ValueError(f"{name} must be integers of at least 1, got {value!r}.")
-    return [int(value) for value in values]
-
-
-def _rates(name: str, values: Sequence[Any]) -> list[float]:
-    for value in values:
-        if not isinstance(value, Real) or not 0 <= float(value) < 1:
-            raise ValueError(f"{name} must be rates in [0, 1), got {value!r}.")
-    return [float(value) for value in values]
+def _count(name: str, value: Any) -> int:
+    if not isinstance(value, Integral) or int(value) < 1:
+        raise ValueError(f"{name} must be an integer of at least 1, got {value!r}.")
+    return int(value)
 
 
 class StackedLSTM(nn.Module):
     """A stack of LSTM layers with a Dense head.
 
-    Each layer hands its full sequence of outputs to the one above; the top layer hands
-    its final output to the head. In Keras's words: ``LSTM(return_sequences=True)`` for
-    every layer but the last, ``LSTM``, ``Dense``. A layer is an ``nn.LSTM`` of its own
-    [1]_, so units and dropout may differ between layers, and every layer stays on
-    torch's fast path.
+    Each layer passes its outputs at all steps to the layer above it. The outputs of the top layer
+    are pooled into one vector, which the head reads. In Keras this is
+    ``LSTM(return_sequences=True)`` for every layer but the last, ``LSTM``, ``Dense``. Each layer is
+    an ``nn.LSTM`` of its own [1]_, so that units and dropout may differ between layers, and torch
+    runs each with its fast code.
 
     Parameters
     ----------
@@ -88,78 +74,76 @@ class StackedLSTM(nn.Module):
         Features at each time step.
 
     n_outputs : int or None, default=1
-        Outputs of the Dense head. `None` leaves the head away: what the top layer puts
-        out is the output of the model.
+        Outputs of the Dense head. `None` is a stack without a head: its output is the pooled output
+        of the top layer.
 
     n_layers : int, default=2
         Number of LSTM layers.
 
     units : int or sequence of int, default=64
-        Memory cells in each layer, or one number a layer, bottom first.
+        Memory cells in each layer, or one number for each layer, bottom first.
 
     dropout : float or sequence of float, default=0.0
-        Dropout rate in [0, 1) on what each layer hands on, the top one included, or one
-        rate a layer, bottom first. Paths around layers are spared.
+        Dropout rate in [0, 1) on the output of each layer, the top one included, or one rate for
+        each layer, bottom first. Skip connections have no dropout.
 
     bidirectional : bool, default=False
-        Whether every layer reads its sequence in both directions and concatenates the
-        two outputs. The final output is then what each direction holds after its own
-        last step.
+        Whether every layer reads its sequence in both directions and concatenates the two outputs.
+        The last output of a direction is the one after its own last step.
 
-    skip : {"auto", "residual"} or None, default=None
-        Path around each layer above the first. `None` is the plain stack. "residual" adds
-        what a layer puts out to what it reads [3]_; between layers of other widths a linear
-        projection is on the path. Layers above the eighth put out zeros until they are
-        trained: the sum of more of them at random may be where nothing is learned.
-        "auto" is "residual".
+    skip : {"residual"} or None, default=None
+        Skip connection around each layer above the first. `None` is a plain stack. "residual" adds
+        the input of a layer to its output [3]_, after a linear projection if their widths differ.
+        Layers above the eighth output zeros until they are trained: with the sum of more random
+        layers, some fits learn nothing.
 
     pooling : {"last", "mean", "max", "concat"}, default="last"
-        How the top layer's outputs become one vector: the final one, their mean or
-        maximum over the steps of the sequence, or these three one after another [2]_.
-        Not used with `return_sequences`.
+        How the outputs of the top layer become one vector: the last one, their mean or their
+        maximum over the steps of the sequence, or these three side by side [2]_. Not used with
+        `return_sequences`.
 
     head_units : sequence of int, default=()
         Sizes of hidden Dense layers (ReLU) before the linear output.
 
     return_sequences : bool, default=False
-        Whether to answer at each time step, with the same head, instead of once.
+        Whether the head predicts at each time step, rather than once for each sequence.
 
     linear_steps : int, default=0
-        Last steps that a linear path leads from to the outputs, beside the stack; 0 is no
-        such path. Its weights are buffers, zero until they are set.
+        Last steps that a linear shortcut reads, whose outputs are added to those of the stack; 0 is
+        no shortcut. Its weights are buffers, zero until they are set.
 
     n_quantiles : int or None, default=None
         Values for each output, sorted, on a last axis of their own.
 
     standardize : bool, default=False
-        Whether to scale inputs and outputs by statistics kept as buffers, which are the
-        identity until they are set.
+        Whether to scale inputs and outputs by statistics kept as buffers. They are the identity
+        until they are set.
 
     scaled_steps : int, default=0
-        With `standardize`, time steps of every sequence, each of which has input statistics of its
-        own; 0 shares them between the steps.
+        With `standardize`, the number of time steps of every sequence, if each of them has input
+        statistics of its own; 0 is the same statistics for all steps.
 
     dtype : torch.dtype, default=None
         Type of the weights; torch's default when `None`.
 
     autocast : torch.dtype, default=None
-        Type to which the layers round while they train, such as ``torch.bfloat16`` [4]_. The
-        weights keep theirs, and so do pooling, head and all that is not training.
+        Type to which the LSTM layers round in training, such as ``torch.bfloat16`` [4]_. Weights,
+        pooling and head keep their type, and so does everything outside training.
 
     Attributes
     ----------
     layers : torch.nn.ModuleList
-        The layers, bottom first: ``nn.LSTM``, or, if `bidirectional`, a pair of them,
+        The layers, bottom first: ``nn.LSTM``, or, if `bidirectional`, a module with two of them,
         `forward_layer` and `backward_layer`.
 
-    paths : torch.nn.ModuleList
-        What joins each layer above the first to the one below it.
+    skips : torch.nn.ModuleList
+        For each layer above the first, the module that combines its input and its output.
 
-    head : torch.nn.Module
-        The Dense head.
+    head : torch.nn.Sequential
+        The Dense head; empty if there is none.
 
-    linear : LinearPath or None
-        The linear path.
+    linear : LinearShortcut or None
+        The linear shortcut.
 
     input_scaler, output_scaler : Standardize or None
         Statistics of the features and of the targets.
@@ -211,13 +195,15 @@ class StackedLSTM(nn.Module):
         autocast: torch.dtype | None = None,
     ) -> None:
         super().__init__()
-        (n_features,) = _counts("n_features", [n_features])
-        (n_layers,) = _counts("n_layers", [n_layers])
-        outputs = _counts("n_outputs", [] if n_outputs is None else [n_outputs])
-        quantiles = _counts("n_quantiles", [] if n_quantiles is None else [n_quantiles])
-        hidden = _counts("head_units", head_units)
-        read = _counts("linear_steps", [linear_steps] if linear_steps else [])
-        if (hidden or quantiles or read) and not outputs:
+        n_features, n_layers = _count("n_features", n_features), _count("n_layers", n_layers)
+        n_outputs = None if n_outputs is None else _count("n_outputs", n_outputs)
+        n_quantiles = None if n_quantiles is None else _count("n_quantiles", n_quantiles)
+        linear_steps = _count("linear_steps", linear_steps) if linear_steps else 0
+        steps = [_count("scaled_steps", scaled_steps)] if scaled_steps else []
+        if not _is_sequence(head_units):
+            raise ValueError(f"head_units must be a sequence of integers, got {head_units!r}.")
+        hidden = [_count("head_units", value) for value in head_units]
+        if n_outputs is None and (hidden or n_quantiles or linear_steps):
             raise ValueError(
                 f"head_units={head_units!r}, linear_steps={linear_steps!r} and "
                 f"n_quantiles={n_quantiles!r} need a head: set n_outputs."
@@ -225,9 +211,12 @@ class StackedLSTM(nn.Module):
         if skip not in SKIPS:
             raise ValueError(f"skip must be one of {SKIPS}, got {skip!r}.")
         if pooling not in POOLINGS:
-            raise ValueError(f"pooling must be one of {POOLINGS}, got {pooling!r}.")
-        cells = _counts("units", per_layer("units", units, n_layers))
-        rates = _rates("dropout", per_layer("dropout", dropout, n_layers))
+            raise ValueError(f"pooling must be one of {tuple(POOLINGS)}, got {pooling!r}.")
+        cells = [_count("units", value) for value in per_layer("units", units, n_layers)]
+        rates = per_layer("dropout", dropout, n_layers)
+        for rate in rates:
+            if not isinstance(rate, Real) or not 0 <= float(rate) < 1:
+                raise ValueError(f"dropout must be rates in [0, 1), got {rate!r}.")
 
         self.n_features = n_features
         self.bidirectional = bidirectional
@@ -236,8 +225,7 @@ class StackedLSTM(nn.Module):
         self.linear_steps = linear_steps
         self.n_quantiles = n_quantiles
         self.autocast = autocast
-        directions = 2 if bidirectional else 1
-        widths = [n_features, *(directions * n_cells for n_cells in cells)]
+        widths = [n_features, *((2 if bidirectional else 1) * n_cells for n_cells in cells)]
         self.widest = max(widths)
         self.layers = nn.ModuleList(
             Bidirectional(width, n_cells, dtype)
@@ -245,22 +233,36 @@ class StackedLSTM(nn.Module):
             else nn.LSTM(width, n_cells, batch_first=True, dtype=dtype)
             for width, n_cells in zip(widths, cells, strict=False)
         )
-        self.paths = nn.ModuleList(
-            Plain() if skip is None else Residual(below, width, dtype)
+        self.skips = nn.ModuleList(
+            NoSkip() if skip is None else Residual(below, width, dtype)
             for below, width in pairwise(widths[1:])
         )
-        self.dropouts = nn.ModuleList(Dropout(rate) for rate in rates)
-        pooled = widths[-1] * (3 if pooling == "concat" and not return_sequences else 1)
-        answers = [prod([*outputs, *quantiles])] if outputs else []
-        self.head = _dense_head([pooled, *hidden], answers, dtype)
-        self.linear = LinearPath(n_features, outputs[0], read[0], dtype) if read else None
-        steps = _counts("scaled_steps", [scaled_steps] if scaled_steps else [])
+        self.dropouts = nn.ModuleList(Dropout(float(rate)) for rate in rates)
+        n_pooled = widths[-1] * (1 if return_sequences else POOLINGS[pooling].n_vectors)
+        self.head = nn.Sequential()
+        for n_in, n_out in pairwise([n_pooled, *hidden]):
+            self.head.extend([Dense(n_in, n_out, dtype=dtype), nn.ReLU()])
+        if n_outputs is not None:
+            n_in = [n_pooled, *hidden][-1]
+            self.head.append(Dense(n_in, n_outputs * (n_quantiles or 1), dtype=dtype))
+        self.linear = (
+            LinearShortcut(
+                n_features,
+                n_outputs,
+                linear_steps,
+                at_each_step=return_sequences,
+                clip=standardize,
+                dtype=dtype,
+            )
+            if n_outputs and linear_steps
+            else None
+        )
         self.input_scaler = Standardize(*steps, n_features) if standardize else None
-        self.output_scaler = Standardize([pooled, *outputs][-1]) if standardize else None
-        self._silence_untrainable()
+        self.output_scaler = Standardize(n_outputs or n_pooled) if standardize else None
+        self._zero_upper_layers()
 
     def reset_parameters(self, generator: torch.Generator | None = None) -> StackedLSTM:
-        """Draw fresh weights, as torch does for its layers, and forget all statistics.
+        """Draw fresh weights, as torch does for its layers, and set all buffers back.
 
         Parameters
         ----------
@@ -273,11 +275,11 @@ class StackedLSTM(nn.Module):
             The module itself.
         """
         for part in self.modules():
-            if isinstance(part, Standardize | LinearPath):
+            if isinstance(part, Standardize | LinearShortcut):
                 part.reset_parameters()
             else:
                 draw_weights(part, generator)
-        self._silence_untrainable()
+        self._zero_upper_layers()
         return self
 
     def forward(
@@ -287,53 +289,92 @@ class StackedLSTM(nn.Module):
         scaled: bool = False,
         generator: torch.Generator | None = None,
     ) -> Tensor:
-        """Predict one row for each sequence, or for each step of it.
+        """Predict for each sequence, or for each step of it.
 
         Parameters
         ----------
         x : torch.Tensor of shape (batch, n_timesteps, n_features)
-            Sequences, unscaled, padded on the right with anything finite.
+            Sequences, unscaled, padded on the right with any finite values.
 
         lengths : torch.Tensor of shape (batch,), default=None
-            Steps of each sequence, an integer from 1 to `n_timesteps`; `None` if no
-            sequence is padded.
+            Steps of each sequence, an integer from 1 to `n_timesteps`; `None` if no sequence is
+            padded.
 
         scaled : bool, default=False
-            Whether to answer in the standardized units that training works in, rather
-            than in those of the target.
+            Whether to predict in the standardized units of training, rather than in those of the
+            target.
 
         generator : torch.Generator, default=None
-            What dropout draws from in training, on the device of `x`; `None` is torch's global
-            generator.
+            Generator for dropout in training, on the device of `x`; `None` is torch's global one.
 
         Returns
         -------
         torch.Tensor of shape (batch, [n_timesteps,] n_outputs[, n_quantiles])
-            Predictions; float64 where statistics are applied, else of the weights' type.
-            What stands in the padding means nothing.
+            Predictions; float64 where statistics are applied, else of the weights' type. Values in
+            the padding have no meaning.
 
         Raises
         ------
         ValueError
             If `lengths` are not as described.
         """
-        lengths = None if lengths is None else _checked_lengths(lengths, x)
+        if lengths is not None:
+            lengths = _checked_lengths(lengths, x)
         x = self.scale_inputs(x)
-        with self._rounding(x):
-            sequence = self._read(x, lengths, generator).to(x.dtype)
-        top = sequence if self.return_sequences else self._pool(sequence, lengths)
-        y = self.head(self.dropouts[-1](top, generator))
+        rounds = self.training and self.autocast is not None
+        with torch.autocast(x.device.type, self.autocast) if rounds else nullcontext():
+            bottom, *upper = self.layers
+            sequence = self._run(bottom, x, lengths)
+            # The dropout of the top layer is left for the head.
+            for layer, dropout, skip in zip(upper, self.dropouts, self.skips, strict=False):
+                output = self._run(layer, dropout(sequence, generator), lengths)
+                sequence = skip(sequence, output)
+        top = sequence.to(x.dtype)
+        if not self.return_sequences:
+            top = POOLINGS[self.pooling].pool(top, lengths, self.bidirectional)
+        y: Tensor = self.head(self.dropouts[-1](top, generator))
         if self.n_quantiles is not None:
             y = y.unflatten(-1, (-1, self.n_quantiles)).sort(dim=-1).values
-        if self.linear is not None:
-            y = self._beside(self.linear, y, x, lengths)
+        linear = self.linear
+        if linear is not None:
+            shortcut, scale = linear(x, lengths), linear.residual_scale
+            if self.n_quantiles is not None:
+                shortcut, scale = shortcut.unsqueeze(-1), scale.unsqueeze(-1)
+            y = shortcut + scale * y
         return y if scaled else self.unscale(y)
+
+    def _run(self, layer: nn.Module, sequence: Tensor, lengths: Tensor | None) -> Tensor:
+        return layer(sequence, lengths) if self.bidirectional else layer(sequence)[0]
+
+    def scale_inputs(self, x: Tensor) -> Tensor:
+        """Standardize inputs and cast them to the weights' type."""
+        if self.input_scaler is None:
+            return x.to(self.dtype)
+        return squash(self.input_scaler(x).clamp_(-FARTHEST, FARTHEST).to(self.dtype))
+
+    def scale(self, y: Tensor) -> Tensor:
+        """Standardize targets and cast them to the weights' type."""
+        return (y if self.output_scaler is None else self.output_scaler(y)).to(self.dtype)
+
+    def unscale(self, y: Tensor) -> Tensor:
+        """Convert scaled predictions to the units of the target."""
+        if self.output_scaler is None:
+            return y
+        if self.n_quantiles is None:
+            return self.output_scaler.inverse(y)
+        return self.output_scaler.inverse(y.mT).mT
+
+    @property
+    def dtype(self) -> torch.dtype:
+        """Type of the weights."""
+        bottom: Any = self.layers[0]
+        return (bottom.forward_layer if self.bidirectional else bottom).weight_ih_l0.dtype
 
     def grow_from(self, other: StackedLSTM) -> None:
         """Take the weights of a stack of as many layers or fewer.
 
-        Layers above its top put out zeros until they are trained: with residual paths and
-        the top layer's units, predictions are those of `other`, to the bit.
+        Layers above its top output zeros until they are trained. With residual skip connections and
+        as many units as in the top layer, the predictions are those of `other`, to the last bit.
 
         Parameters
         ----------
@@ -343,98 +384,32 @@ class StackedLSTM(nn.Module):
         Raises
         ------
         ValueError
-            If `other` has more layers or other paths, or if a layer above its top has no
-            path around it or another width than the one below.
+            If `other` has more layers or other skip connections, or if a layer above its top has no
+            skip connection or another width than the layer below it.
         RuntimeError
             If other sizes differ.
         """
-        n_paths = len(other.paths)
-        paths, added = list(self.paths)[:n_paths], list(self.paths)[n_paths:]
-        if [type(path) for path in paths] != [type(path) for path in other.paths]:
+        n_skips = len(other.skips)
+        shared, added = list(self.skips)[:n_skips], list(self.skips)[n_skips:]
+        if [type(skip) for skip in shared] != [type(skip) for skip in other.skips]:
             raise ValueError(
                 f"other has {len(other.layers)} layers, and this stack of {len(self.layers)} does "
-                "not have them with the same paths."
+                "not have them with the same skip connections."
             )
-        if not all(isinstance(getattr(p, "projection", None), nn.Identity) for p in added):
+        if not all(isinstance(getattr(s, "projection", None), nn.Identity) for s in added):
             raise ValueError(
-                "A stack grows by layers with a residual path and the units of the one below."
+                "A stack grows by layers with a residual skip connection and the units of the "
+                "layer below."
             )
         self.load_state_dict({**self.state_dict(), **other.state_dict()})
-        self._silence_above(len(other.layers))
+        for layer in self.layers[len(other.layers) :]:
+            zero_candidate_weights(layer)
 
-    def _silence_untrainable(self) -> None:
-        """With paths around them, let layers above the eighth start with zeros."""
-        if not all(isinstance(path, Plain) for path in self.paths):
-            self._silence_above(LOUD)
-
-    def _silence_above(self, n_layers: int) -> None:
-        for layer in self.layers[n_layers:]:
-            silence(layer)
-
-    def scale_inputs(self, x: Tensor) -> Tensor:
-        """Standardize inputs and cast them to the weights' type."""
-        dtype = self._weights_dtype()
-        if self.input_scaler is None:
-            return x.to(dtype)
-        return squash(self.input_scaler(x).clamp_(-FARTHEST, FARTHEST).to(dtype))
-
-    def scale(self, y: Tensor) -> Tensor:
-        """Standardize targets and cast them to the weights' type."""
-        if self.output_scaler is not None:
-            y = self.output_scaler(y)
-        return y.to(self._weights_dtype())
-
-    def unscale(self, y: Tensor) -> Tensor:
-        """Bring scaled outputs back to the units of the target."""
-        if self.output_scaler is None:
-            return y
-        if self.n_quantiles is None:
-            return self.output_scaler.inverse(y)
-        return self.output_scaler.inverse(y.mT).mT
-
-    def linear_windows(self, linear: LinearPath, x: Tensor, lengths: Tensor | None) -> Tensor:
-        """Lay side by side what the linear path reads of scaled inputs; outliers are cut off."""
-        near = x if self.input_scaler is None else x.clamp(-FAR, FAR)
-        return linear.windows(near, lengths, self.return_sequences)
-
-    def _beside(self, linear: LinearPath, y: Tensor, x: Tensor, lengths: Tensor | None) -> Tensor:
-        """Add what the stack puts out to the linear path."""
-        path = linear(self.linear_windows(linear, x, lengths))
-        if self.n_quantiles is None:
-            return path + linear.residual_scale * y
-        return path.unsqueeze(-1) + linear.residual_scale.unsqueeze(-1) * y
-
-    def _rounding(self, x: Tensor) -> AbstractContextManager[Any]:
-        if self.autocast is None or not self.training:
-            return nullcontext()
-        return torch.autocast(x.device.type, self.autocast)
-
-    def _read(self, x: Tensor, lengths: Tensor | None, generator: torch.Generator | None) -> Tensor:
-        """Hand the sequence up from layer to layer."""
-        first, *upper = self.layers
-        sequence = run(first, x, lengths)
-        for dropout, layer, path in zip(self.dropouts, upper, self.paths, strict=False):
-            sequence = path(sequence, run(layer, dropout(sequence, generator), lengths))
-        return sequence
-
-    def _pool(self, sequence: Tensor, lengths: Tensor | None) -> Tensor:
-        if self.pooling == "mean":
-            return mean(sequence, lengths)
-        if self.pooling == "max":
-            return maximum(sequence, lengths)
-        final = self._final(sequence, lengths)
-        if self.pooling == "last":
-            return final
-        return torch.cat([final, mean(sequence, lengths), maximum(sequence, lengths)], dim=-1)
-
-    def _final(self, sequence: Tensor, lengths: Tensor | None) -> Tensor:
-        if not self.bidirectional:
-            return at_end(sequence, lengths)
-        forward, backward = sequence.chunk(2, dim=-1)
-        return torch.cat([at_end(forward, lengths), backward[:, 0]], dim=-1)
-
-    def _weights_dtype(self) -> torch.dtype:
-        return dtype_of(self.layers[0])
+    def _zero_upper_layers(self) -> None:
+        """Let the layers above `RANDOM_LAYERS` output zeros, if there are skip connections."""
+        if not all(isinstance(skip, NoSkip) for skip in self.skips):
+            for layer in self.layers[RANDOM_LAYERS:]:
+                zero_candidate_weights(layer)
 
 
 def _checked_lengths(lengths: Tensor, x: Tensor) -> Tensor:
@@ -452,12 +427,3 @@ def _checked_lengths(lengths: Tensor, x: Tensor) -> Tensor:
             f"lengths must be from 1 to n_timesteps={n_steps}, got {shortest} to {longest}."
         )
     return lengths.to(x.device, torch.long)
-
-
-def _dense_head(widths: list[int], outputs: list[int], dtype: torch.dtype | None) -> nn.Sequential:
-    head = nn.Sequential()
-    for n_in, n_out in pairwise(widths):
-        head.extend([Dense(n_in, n_out, dtype=dtype), nn.ReLU()])
-    for n_out in outputs:
-        head.append(Dense(widths[-1], n_out, dtype=dtype))
-    return head

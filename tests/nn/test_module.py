@@ -113,7 +113,7 @@ def n_fast_layers(node):
     return sum("MkldnnRnnLayer" in type(node).__name__ for node in seen)
 
 
-def test_residual_path_adds_what_a_layer_reads_to_what_it_puts_out():
+def test_a_residual_skip_connection_adds_the_input_of_a_layer_to_its_output():
     module = StackedLSTM(3, n_layers=3, units=8, skip="residual")
     first = module.layers[0](X)[0]
     second = first + module.layers[1](first)[0]
@@ -121,16 +121,16 @@ def test_residual_path_adds_what_a_layer_reads_to_what_it_puts_out():
     assert torch.equal(module(X), module.head(third[:, -1]).detach())
 
 
-def test_residual_path_between_layers_of_other_widths_is_projected():
+def test_a_residual_skip_connection_between_other_widths_is_projected():
     module = StackedLSTM(3, units=(8, 4), skip="residual").eval()
-    assert module.paths[0].projection.weight.shape == (4, 8)
-    assert module.paths[0].projection.bias is None
+    assert module.skips[0].projection.weight.shape == (4, 8)
+    assert module.skips[0].projection.bias is None
     first = module.layers[0](X)[0]
-    second = module.paths[0].projection(first) + module.layers[1](first)[0]
+    second = module.skips[0].projection(first) + module.layers[1](first)[0]
     assert torch.equal(module(X), module.head(second[:, -1]))
 
 
-def test_layers_above_the_eighth_start_by_putting_out_zeros():
+def test_layers_above_the_eighth_output_zeros_at_first():
     module = StackedLSTM(3, n_layers=12, units=8, skip="residual")
     outputs = []
     for layer in module.layers:
@@ -142,18 +142,11 @@ def test_layers_above_the_eighth_start_by_putting_out_zeros():
     assert all(layer.weight_ih_l0[16:24].any() for layer in plain.layers)
 
 
-def test_auto_skip_is_residual():
-    auto, residual = (StackedLSTM(3, skip=skip) for skip in ("auto", "residual"))
-    residual.load_state_dict(auto.state_dict())
-    assert torch.equal(auto(X), residual(X))
-    assert not torch.equal(auto(X), auto.head(auto.layers[1](auto.layers[0](X)[0])[0][:, -1]))
-
-
-def test_dropout_spares_the_residual_path():
+def test_skip_connections_have_no_dropout():
     module = StackedLSTM(3, n_layers=2, units=400, dropout=(0.5, 0.0), skip="residual").train()
     seen = []
     module.layers[1].register_forward_pre_hook(lambda _, args: seen.append(args[0]))
-    module.paths[0].register_forward_pre_hook(lambda _, args: seen.append(args[0]))
+    module.skips[0].register_forward_pre_hook(lambda _, args: seen.append(args[0]))
     module(X)
     shares = [float((sequence == 0).float().mean()) for sequence in seen]
     assert shares == pytest.approx([0.5, 0], abs=0.05)
@@ -269,6 +262,7 @@ def test_head_gives_the_gradient_of_a_linear_layer(training):
         ({"n_outputs": None, "n_quantiles": 3}, "n_quantiles=3.*n_outputs"),
         ({"n_quantiles": 0}, "n_quantiles.*got 0"),
         ({"pooling": "sum"}, "pooling.*got 'sum'"),
+        ({"skip": "auto"}, "skip.*got 'auto'"),
         ({"units": None}, "units.*got None"),
         ({"dropout": None}, "dropout.*got None"),
         ({"head_units": 5}, "head_units.*got 5"),

@@ -4,6 +4,7 @@ import pytest
 import torch
 
 from sklstm import StackedLSTM
+from sklstm.nn.pooling import POOLINGS
 from sklstm.nn.shapes import shapes_of_stack
 
 PLAIN = {
@@ -23,8 +24,8 @@ PLAIN = {
 OTHERS = {
     "units": [[4, 4, 3]],
     "bidirectional": [False, True],
-    "skip": [None, "residual", "auto"],
-    "pooling": ["last", "mean", "max", "concat"],
+    "skip": [None, "residual"],
+    "pooling": list(POOLINGS),
     "head_units": [[], [5, 2]],
     "return_sequences": [False, True],
     "linear_steps": [0, 3],

@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from sklstm import StackedLSTM, StackedLSTMRegressor
-from sklstm.growing import check_depths
+from sklstm.search import check_depths
 from sklstm.sizing import units_for_budget
 
 
@@ -107,6 +107,9 @@ def test_rising_depths_are_a_list_of_int(depths):
     "depths", [(), (0, 1), (-1,), (2, 1), (1, 1), (1, 2.0), (1.5,), ("1",), 3, None, "123"]
 )
 def test_bad_depths_are_named(depths):
-    with pytest.raises(ValueError, match="depths must be rising integers of at least 1, got") as e:
+    with pytest.raises(
+        ValueError,
+        match="depths must be integers of at least 1 in increasing order, got",
+    ) as e:
         check_depths(depths)
     assert repr(depths) in str(e.value)
