@@ -1,4 +1,4 @@
-"""What a model is made of, what its layers do and what they cost."""
+"""The parts of a model, what its layers do and what they cost."""
 
 from .cost import depth_cost
 from .gradients import gradient_flow

@@ -11,17 +11,13 @@ import torch
 from sklearn.utils import Bunch
 from torch import Tensor
 
-from sklstm.growing import check_depths
-from sklstm.pipelines import final_regressor, reaching, targets_reaching
+from sklstm.pipelines import final_regressor
+from sklstm.search import check_depths
 from sklstm.training.batches import SequenceDataset
 from sklstm.training.net import StackedLSTMNet
-from sklstm.training.randomness import FitGenerators
-from sklstm.training.threads import own_torch
+from sklstm.training.runtime import own_torch
 
-from .stacks import (
-    fitted_clone,
-    training_data,
-)
+from .stacks import dataset, fitted_clone
 
 
 def depth_cost(
@@ -34,13 +30,13 @@ def depth_cost(
 ) -> Bunch:
     """Measure the time and the memory that training takes at several depths.
 
-    A clone of the estimator is trained at each depth for one epoch to warm up and a few
-    to time, without early stopping and callbacks.
+    A clone of the estimator is trained at each depth: one epoch to warm up, and then the epochs
+    that are timed. It has neither early stopping nor callbacks.
 
     Parameters
     ----------
     estimator : StackedLSTMRegressor or sklearn.pipeline.Pipeline
-        What to train; a pipeline ends in a `StackedLSTMRegressor`.
+        The estimator to train; a pipeline ends in a `StackedLSTMRegressor`.
 
     X : array-like or list of array-like
         Sequences, as for `fit`.
@@ -64,10 +60,9 @@ def depth_cost(
         seconds_per_epoch : ndarray of shape (n_depths,)
             Median over the timed epochs.
         memory : ndarray of shape (n_depths,)
-            Bytes of the weights, their gradients, the state of the optimizer, and what is
-            kept of the mini-batch of the longest sequences for going backwards. It is not
-            all that training takes: torch itself, the data and temporary results come on
-            top.
+            Bytes of the weights, their gradients, the optimizer state, and the values that
+            backpropagation keeps of the mini-batch of the longest sequences. Training takes more
+            than that: torch itself, the data and temporary results.
         n_parameters : ndarray of shape (n_depths,)
             Numbers of weights.
 
@@ -76,9 +71,9 @@ def depth_cost(
     TypeError
         If the estimator is of another kind.
     ValueError
-        If `depths` are not rising integers of at least 1, `n_epochs` is not one, or the
-        estimator cannot be fitted at one of the depths, as when `units` are given layer
-        by layer.
+        If `depths` are not rising integers of at least 1, `n_epochs` is not an integer of at
+        least 1, or the estimator cannot be fitted at one of the depths, for example because
+        `units` has a number for each layer.
 
     Examples
     --------
@@ -90,26 +85,19 @@ def depth_cost(
     >>> depth_cost(model, X, X[:, -1, 0], depths=(1, 2), n_epochs=1).n_parameters
     array([377, 953])
     """
-    final_regressor(estimator)
+    final_regressor(estimator)  # raises for other estimators
     n_layers = check_depths(depths)
     if not isinstance(n_epochs, Integral) or n_epochs < 1:
         raise ValueError(f"n_epochs must be an integer of at least 1, got {n_epochs!r}.")
+    alone = {"early_stopping": False, "callbacks": None, "verbose": 0}
     seconds, memory, n_parameters = [], [], []
     for depth in n_layers:
         fitted = fitted_clone(
-            estimator,
-            X,
-            y,
-            n_layers=depth,
-            max_epochs=1 + int(n_epochs),
-            early_stopping=False,
-            callbacks=None,
-            verbose=0,
+            estimator, X, y, n_layers=depth, max_epochs=1 + int(n_epochs), **alone
         )
         regressor = final_regressor(fitted)
-        data = training_data(regressor, reaching(fitted, X), targets_reaching(fitted, y))
-        seconds.append(np.median([row["dur"] for row in regressor.net_.history[1:]]))
-        memory.append(_bytes_in_training(regressor.net_, data))
+        seconds.append(np.median([row["dur"] for row in regressor.history_[1:]]))
+        memory.append(_bytes_in_training(regressor.net_, dataset(fitted, X, y)))
         n_parameters.append(regressor.n_parameters_)
     return Bunch(
         depths=np.array(n_layers),
@@ -120,31 +108,23 @@ def depth_cost(
 
 
 def _bytes_in_training(net: StackedLSTMNet, data: SequenceDataset) -> int:
-    """Bytes of weights, gradients, optimizer state, and what is kept of one mini-batch."""
-    weights = sum(tensor.nbytes for tensor in net.module_.parameters())
-    states = (value for state in net.optimizer_.state.values() for value in state.values())
-    state = sum(value.nbytes for value in states if isinstance(value, Tensor))
-    longest_sequences = data[slice(-net.batch_size, None)]
-    return 2 * weights + state + _bytes_kept_for_backward(net, *longest_sequences)
-
-
-def _bytes_kept_for_backward(net: StackedLSTMNet, batch: dict[str, Tensor], y: Tensor) -> int:
-    """Bytes that autograd keeps of a mini-batch, but for the weights; each storage once."""
+    """Count the bytes of weights, gradients, optimizer state and one step of backpropagation."""
     kept: dict[int, int] = {}
 
     def keep(tensor: Tensor) -> Tensor:
-        storage = tensor.untyped_storage()
+        storage = tensor.untyped_storage()  # several tensors may share one
         kept[storage.data_ptr()] = storage.nbytes()
         return tensor.detach()
 
+    batch, y = data[slice(-net.batch_size, None)]  # data are in order of length
     net.module_.train()
-    generator = FitGenerators(net.seed, net.device).dropout(0)
-    with (
-        own_torch(),
-        torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor),
-    ):
-        loss = net.get_loss(net.infer(batch, generator=generator), y, X=batch, training=True)
-    for weights in net.module_.parameters():
-        kept.pop(weights.untyped_storage().data_ptr(), None)
-    del loss
-    return sum(kept.values())
+    generator = torch.Generator(net.device)  # for dropout, so that torch's global one stays as is
+    with own_torch(), torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor):
+        y_pred = net.infer(batch, generator=generator)
+        net.get_loss(y_pred, y, X=batch, training=True)
+    weights = list(net.module_.parameters())
+    for values in weights:
+        kept.pop(values.untyped_storage().data_ptr(), None)
+    states = (value for state in net.optimizer_.state.values() for value in state.values())
+    in_optimizer = sum(value.nbytes for value in states if isinstance(value, Tensor))
+    return 2 * sum(values.nbytes for values in weights) + in_optimizer + sum(kept.values())

@@ -11,9 +11,7 @@ from sklstm.pipelines import final_regressor
 
 
 def architecture(estimator: Any) -> Architecture:
-    """Describe a fitted model layer by layer: what each reads, puts out, and weighs.
-
-    A notebook shows this table below a fitted :class:`~sklstm.StackedLSTMRegressor`, too.
+    """Describe a fitted model part by part: what each part reads and outputs, and its weights.
 
     Parameters
     ----------
@@ -23,9 +21,9 @@ def architecture(estimator: Any) -> Architecture:
     Returns
     -------
     Architecture
-        A table, printed as text and shown as HTML in a notebook. It has the attributes
-        `parts`, a tuple, bottom first, whose entries have `name`, `reads`, `puts_out`,
-        `notes` and `n_parameters`; and `n_parameters`, the number of all trained weights.
+        A table when it is printed. It has the attributes `parts`, a tuple, bottom first, whose
+        entries have `name`, `reads`, `outputs`, `notes` and `n_parameters`; and `n_parameters`,
+        the number of all trained weights.
 
     Raises
     ------
@@ -42,7 +40,7 @@ def architecture(estimator: Any) -> Architecture:
     >>> X = np.random.default_rng(0).normal(size=(50, 10, 3))
     >>> model = StackedLSTMRegressor(units=8, pooling="last", linear_steps=None, max_epochs=1)
     >>> architecture(model.fit(X, X[:, -1, 0]))
-    part     reads    puts out    weights   share  notes
+    part     reads    outputs     weights   share  notes
     --------------------------------------------------------------
     input    X        3 features        0    0.0%  standardized
     LSTM 1   input    8 units         416   41.6%

@@ -1,4 +1,4 @@
-"""Fitted stacks, the data that reach them, and what their layers put out."""
+"""Shared by the measurements: a fitted clone, the data as a fit prepares them, recorded outputs."""
 
 from __future__ import annotations
 
@@ -12,8 +12,7 @@ from torch import Tensor, nn
 
 from sklstm.data.targets import drop_unused
 from sklstm.nn.stack import StackedLSTM
-from sklstm.pipelines import final_regressor
-from sklstm.regressor import StackedLSTMRegressor
+from sklstm.pipelines import final_regressor, transform_X, transform_y
 from sklstm.training.batches import SequenceDataset
 
 
@@ -24,19 +23,27 @@ def fitted_clone(estimator: Any, X: Any, y: Any, **params: Any) -> Any:
     return fresh.fit(X, y)
 
 
-def training_data(regressor: StackedLSTMRegressor, X: Any, y: Any) -> SequenceDataset:
-    """Prepare data as `fit` does, and sort them by length."""
-    has_steps = regressor.module_.return_sequences
-    sequences = regressor._check_predict_input(X)
-    targets = regressor._check_scored(sequences, y)
-    sequences, targets, _ = drop_unused(sequences, targets, None)
+def dataset(estimator: Any, X: Any, y: Any = None) -> SequenceDataset:
+    """Check X, and y if it is given, as the fitted regressor does, and sort them by length.
+
+    X and y are those of a pipeline that may stand around the regressor.
+    """
+    regressor = final_regressor(estimator)
+    sequences, targets = regressor._check_inputs(transform_X(estimator, X)), None
+    if y is not None:
+        targets = regressor._check_targets(sequences, transform_y(estimator, y))
+        sequences, targets, _ = drop_unused(sequences, targets, None)
     order = np.argsort(sequences.lengths, kind="stable")
-    sequences, targets = sequences[order], targets[order]
-    return SequenceDataset(sequences, targets, has_steps=has_steps)
+    if targets is not None:
+        targets = targets[order]
+    return SequenceDataset(sequences[order], targets, has_steps=regressor.module_.return_sequences)
 
 
 def without_dropout(module: StackedLSTM) -> StackedLSTM:
-    """Copy a module for inspection; cuDNN goes backwards through LSTMs in training alone."""
+    """Copy a module in evaluation mode, but for its LSTMs.
+
+    cuDNN computes gradients of LSTMs in training mode only.
+    """
     module = copy.deepcopy(module).eval()
     for part in module.modules():
         if isinstance(part, nn.LSTM):
@@ -47,7 +54,7 @@ def without_dropout(module: StackedLSTM) -> StackedLSTM:
 def run_recorded(
     module: StackedLSTM, layers: list[nn.Module], batch: dict[str, Tensor]
 ) -> tuple[Tensor, list[Tensor]]:
-    """Predict a batch, in standardized units, and answer with the layers' outputs, too."""
+    """Return the predictions for a batch, in standardized units, and the outputs of layers."""
     outputs: list[Tensor] = []
 
     def record(_layer: nn.Module, _args: Any, output: Any) -> None:
@@ -63,7 +70,7 @@ def run_recorded(
 
 
 def present_steps(batch: dict[str, Tensor]) -> NDArray[np.bool_]:
-    """Which steps of a padded batch are there, shape (n_samples, n_timesteps)."""
+    """Return which steps of a padded batch exist, shape (n_samples, n_timesteps)."""
     n_samples, n_steps = batch["x"].shape[:2]
     if "lengths" not in batch:
         return np.ones((n_samples, n_steps), dtype=bool)
@@ -71,5 +78,5 @@ def present_steps(batch: dict[str, Tensor]) -> NDArray[np.bool_]:
 
 
 def n_longer(lengths: NDArray[np.intp], steps: NDArray[np.intp]) -> NDArray[np.intp]:
-    """Count, for each step, the sequences that have it; lengths are in rising order."""
+    """Count, for each step, the sequences that have it; the lengths are in rising order."""
     return len(lengths) - np.searchsorted(lengths, steps, side="right")

@@ -11,21 +11,15 @@ import torch
 from numpy.typing import NDArray
 from sklearn.utils import Bunch
 from sklearn.utils.validation import check_is_fitted
-from torch import Tensor, nn
+from torch import nn
 
-from sklstm.data.sequences import Sequences
 from sklstm.nn.layers import Bidirectional
 from sklstm.nn.stack import StackedLSTM
-from sklstm.pipelines import final_regressor, reaching
+from sklstm.pipelines import final_regressor
 from sklstm.training.batches import PREDICT_ROWS, Batches, SequenceDataset
-from sklstm.training.threads import own_torch
+from sklstm.training.runtime import own_torch
 
-from .stacks import (
-    n_longer,
-    present_steps,
-    run_recorded,
-    without_dropout,
-)
+from .stacks import dataset, n_longer, present_steps, run_recorded, without_dropout
 
 
 def layer_timescales(
@@ -33,10 +27,9 @@ def layer_timescales(
 ) -> Bunch:
     """Measure how long each layer remembers a change of one step.
 
-    All features of one step are changed, and the difference that this makes to the
-    outputs of each layer is followed from there on [1]_. It is the LSTM layer's own
-    output, before a residual path adds what lies below: the sum would mix the time scales
-    of all lower layers.
+    All features of one step are changed, and the difference that this makes to the output of each
+    layer is measured from there on [1]_. It is the output of the LSTM layer itself, before a
+    residual skip connection adds its input: the sum would mix the time scales of all lower layers.
 
     Parameters
     ----------
@@ -51,8 +44,8 @@ def layer_timescales(
         tenth of the length of the shortest sequence.
 
     size : float, default=1.0
-        What is added to each feature, in its standard deviations; in its own units where
-        the estimator does not standardize.
+        Change of each feature, in its standard deviations; in its own units if the estimator does
+        not standardize.
 
     Returns
     -------
@@ -60,13 +53,12 @@ def layer_timescales(
         With these attributes:
 
         half_life : ndarray of shape (n_layers,)
-            Steps from the largest difference to half of it, interpolated between steps.
-            A layer above the first may have its largest difference some steps after the
-            change. Infinite if the difference stays above the half, NaN if there is none.
+            Steps from the largest difference to half of it, interpolated between steps. A layer
+            above the first may have its largest difference some steps after the change. Infinite
+            if the difference stays above the half, NaN if there is none.
         difference : ndarray of shape (n_layers, n_steps)
-            Root mean square over the units and the sequences that have the step, as a
-            part of the largest one, from the changed step to the end of the longest
-            sequence.
+            Root mean square of the difference over the units and the sequences that have the step,
+            divided by the largest one; from the changed step to the end of the longest sequence.
         step : int
             The step that was changed.
 
@@ -82,13 +74,13 @@ def layer_timescales(
 
     Notes
     -----
-    An upper layer reads outputs that linger already, so upper layers tend to be slower even
-    before training: compare with the same estimator fitted with ``max_epochs=0``. A layer
-    may answer a change at once and then keep a part of the answer for long, so look at
-    `difference` beside the half-life.
+    The outputs that an upper layer reads already change slowly, so upper layers tend to be slower
+    even before training: compare with the same estimator fitted with ``max_epochs=0``. A layer may
+    respond to a change at once and then keep a part of it for long, so look at `difference` as well
+    as at the half-life.
 
-    Of bidirectional layers, the direction that reads forwards is followed: after the
-    change, the other one knows of it only through the layers below.
+    In bidirectional layers, only the direction that reads forwards is measured: after the change,
+    the other direction sees it only through the layers below.
 
     References
     ----------
@@ -107,38 +99,28 @@ def layer_timescales(
     """
     regressor = final_regressor(estimator)
     check_is_fitted(regressor)
-    _check_size(size)
-    sequences = _in_order_of_length(regressor._check_predict_input(reaching(estimator, X)))
-    step = _check_step(step, int(sequences.lengths[0]))
-    with own_torch():
-        squares = _squared_differences(regressor.module_, sequences, step, float(size))
-    difference = np.sqrt(squares)
-    peaks = difference.max(axis=1, keepdims=True)
-    difference = np.divide(difference, peaks, out=np.zeros_like(difference), where=peaks > 0)
-    half_life = np.array([_half_life(curve) for curve in difference])
-    return Bunch(half_life=half_life, difference=difference, step=step)
-
-
-def _in_order_of_length(sequences: Sequences) -> Sequences:
-    return sequences[np.argsort(sequences.lengths, kind="stable")]
-
-
-def _check_step(step: Any, shortest: int) -> int:
+    if not isinstance(size, Real) or not math.isfinite(size) or size == 0:
+        raise ValueError(f"size must be a finite number other than 0, got {size!r}.")
+    data = dataset(estimator, X)
+    shortest = int(data.X.lengths[0])
     if shortest < 2:
-        raise ValueError("X has a sequence of 1 step; there must be one to follow the change.")
+        raise ValueError(
+            "X has a sequence of 1 step; a change can be measured in sequences of 2 or more."
+        )
     if step is None:
-        return shortest // 10
-    if not isinstance(step, Integral) or not 0 <= int(step) <= shortest - 2:
+        step = shortest // 10
+    if not isinstance(step, Integral) or not 0 <= step <= shortest - 2:
         raise ValueError(
             f"step must be an integer from 0 to {shortest - 2}, as the shortest sequence has "
             f"{shortest} steps, got {step!r}."
         )
-    return int(step)
-
-
-def _check_size(size: Any) -> None:
-    if not isinstance(size, Real) or not math.isfinite(size) or size == 0:
-        raise ValueError(f"size must be a finite number other than 0, got {size!r}.")
+    with own_torch():
+        squares = _squared_differences(regressor.module_, data, int(step), float(size))
+    difference = np.sqrt(squares)
+    peaks = difference.max(axis=1, keepdims=True)
+    difference = np.divide(difference, peaks, out=np.zeros_like(difference), where=peaks > 0)
+    half_life = np.array([_half_life(curve) for curve in difference])
+    return Bunch(half_life=half_life, difference=difference, step=int(step))
 
 
 def _half_life(curve: NDArray[np.float64]) -> float:
@@ -154,36 +136,31 @@ def _half_life(curve: NDArray[np.float64]) -> float:
 
 
 def _squared_differences(
-    module: StackedLSTM, sequences: Sequences, step: int, size: float
+    module: StackedLSTM, data: SequenceDataset, step: int, size: float
 ) -> NDArray[np.float64]:
-    """Mean squares of what a change of a step makes of the layers' outputs from there on."""
+    """Return mean squares of the differences that a change makes, for each layer and step."""
     module = without_dropout(module)
     layers = [
         layer.forward_layer if isinstance(layer, Bidirectional) else layer
         for layer in module.layers
     ]
-    steps = np.arange(step, sequences.lengths[-1])
-    sums = np.zeros((len(layers), len(steps)))
-    for batch, _ in Batches(SequenceDataset(sequences), PREDICT_ROWS):
-        present = present_steps(batch)[:, step:]
-        differences = _differences(module, layers, batch, step, size)
-        for total, difference in zip(sums, differences, strict=True):
-            squares = difference[:, step:].double().square().mean(dim=2).cpu().numpy()
-            total[: present.shape[1]] += (squares * present).sum(axis=0)
-    return sums / n_longer(sequences.lengths, steps)
 
-
-def _differences(
-    module: StackedLSTM, layers: list[nn.Module], batch: dict[str, Tensor], step: int, size: float
-) -> list[Tensor]:
     def change(_layer: nn.Module, args: tuple[Any, ...]) -> tuple[Any, ...]:
         changed = args[0].clone()
         changed[:, step] += size
         return (changed, *args[1:])
 
-    with torch.no_grad():
-        _, before = run_recorded(module, layers, batch)
-        hook = module.layers[0].register_forward_pre_hook(change)
-        _, after = run_recorded(module, layers, batch)
-        hook.remove()
-    return [b - a for a, b in zip(before, after, strict=True)]
+    lengths = data.X.lengths
+    steps = np.arange(step, lengths[-1])
+    sums = np.zeros((len(layers), len(steps)))
+    for batch, _ in Batches(data, PREDICT_ROWS):
+        present = present_steps(batch)[:, step:]
+        with torch.no_grad():
+            _, before = run_recorded(module, layers, batch)
+            hook = module.layers[0].register_forward_pre_hook(change)
+            _, after = run_recorded(module, layers, batch)
+            hook.remove()
+        for total, b, a in zip(sums, before, after, strict=True):
+            squares = (a - b)[:, step:].double().square().mean(dim=2).cpu().numpy()
+            total[: present.shape[1]] += (squares * present).sum(axis=0)
+    return sums / n_longer(lengths, steps)

@@ -11,9 +11,9 @@ from sklstm.regressor import StackedLSTMRegressor
 def to_onnx(estimator: StackedLSTMRegressor, path: StrPath) -> None:
     """Write a fitted estimator to an ONNX file, which predicts without torch.
 
-    The file takes one or more unscaled sequences of any length, scales them itself, and
-    agrees with `predict` to 1e-5 of the standard deviation of the target, or, with
-    ``standardize=False``, of its size.
+    The model in the file takes one or more unscaled sequences of any length and scales them itself.
+    Its predictions differ from those of `predict` by at most 1e-5 of the standard deviation of the
+    target, or, with ``standardize=False``, of its size.
 
     Parameters
     ----------
@@ -21,18 +21,18 @@ def to_onnx(estimator: StackedLSTMRegressor, path: StrPath) -> None:
         Fitted estimator. It is not changed.
 
     path : str or os.PathLike
-        The file. One that exists is replaced, once the new one is whole.
+        The file. A file that exists is replaced after the new one is written completely.
 
     Raises
     ------
     ImportError
         If onnx is not installed.
     TypeError
-        If `estimator` is something else, such as a pipeline.
+        If `estimator` is another object, such as a pipeline.
     sklearn.exceptions.NotFittedError
         If the estimator is not fitted.
     OSError
-        If the file cannot be written. What was there before still is.
+        If the file cannot be written. A file that was there before is unchanged.
 
     See Also
     --------
@@ -40,15 +40,15 @@ def to_onnx(estimator: StackedLSTMRegressor, path: StrPath) -> None:
 
     Notes
     -----
-    The input is `X`, float64 of shape (n_samples, n_timesteps, n_features); after a fit on 2-D
-    X, of shape (n_samples, n_columns). The output is `y`, float64, of the shape that `predict`
-    answers for such an array. Sequences of one call are equally long, and there is at least one:
-    without any, onnxruntime ends the process. Nothing is checked, but
-    the answer for a sequence with a value that is NaN, infinite or too large for float32 is NaN.
+    The input is `X`, float64 of shape (n_samples, n_timesteps, n_features); after a fit on 2-D X,
+    of shape (n_samples, n_columns). The output is `y`, float64, of the shape that `predict` returns
+    for such an array. All sequences of one call have the same length, and there is at least one:
+    without any, onnxruntime ends the process. Nothing is checked, but the prediction for a sequence
+    with a value that is NaN, infinite or too large for float32 is NaN.
 
-    The layers compute in float32, and so they do after a fit with ``precision="float64"``:
-    onnxruntime has no other LSTM on a processor. The graph is of ONNX's opset 15; it was tried
-    with onnxruntime 1.15 and later.
+    The layers compute in float32, also after a fit with ``precision="float64"``: onnxruntime has no
+    other LSTM for CPUs. The file needs ONNX's opset 15; it was tested with onnxruntime 1.15 and
+    later.
 
     Examples
     --------
@@ -72,14 +72,10 @@ def to_onnx(estimator: StackedLSTMRegressor, path: StrPath) -> None:
             "pipeline pass the last step, of a search its best_estimator_."
         )
     check_is_fitted(estimator)
-    content = _serialized(estimator)
-    with replacing(path) as part:
-        part.write_bytes(content)
-
-
-def _serialized(estimator: StackedLSTMRegressor) -> bytes:
     try:
         from .onnx_graph import onnx_model
     except ModuleNotFoundError as error:
-        raise ImportError("to_onnx needs onnx, which the extra sklstm[onnx] brings.") from error
-    return onnx_model(estimator).SerializeToString(deterministic=True)
+        raise ImportError("to_onnx needs onnx, which the extra sklstm[onnx] installs.") from error
+    content = onnx_model(estimator).SerializeToString(deterministic=True)
+    with replacing(path) as part:
+        part.write_bytes(content)

@@ -1,4 +1,4 @@
-"""Axes to draw on; matplotlib is imported only to draw."""
+"""Axes to draw on. Matplotlib is imported only to draw."""
 
 from __future__ import annotations
 
@@ -6,12 +6,12 @@ from typing import Any
 
 
 def new_axes(ax: Any, display: object) -> Any:
-    """Give axes to draw on; a display is the only thing that needs matplotlib."""
+    """Return the given axes, or new ones for a display when there are none."""
     try:
         import matplotlib.pyplot as plt
     except ImportError as error:
         raise ImportError(
-            f"{type(display).__name__} needs matplotlib, which the extra sklstm[plot] brings."
+            f"{type(display).__name__} needs matplotlib, which the extra sklstm[plot] installs."
         ) from error
     return plt.subplots()[1] if ax is None else ax
 

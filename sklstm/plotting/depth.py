@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -14,10 +15,11 @@ from sklstm.search import standard_errors
 from .axes import new_axes
 
 
+@dataclass(kw_only=True, eq=False, repr=False)
 class DepthCurveDisplay:
-    """Scores in cross-validation by number of layers, and what they cost.
+    """Scores in cross-validation by number of layers, and the time that they took.
 
-    Use `from_search` to make one. All parameters are kept as attributes.
+    Use `from_search` to make one. All parameters are attributes.
 
     Parameters
     ----------
@@ -28,13 +30,13 @@ class DepthCurveDisplay:
         Scores of the folds.
 
     fit_times : ndarray of shape (n_depths,)
-        Seconds that a fold took to come to each depth.
+        Seconds that a fold took to reach each depth.
 
     best_depth : int
         The depth chosen.
 
     score_name : str, default="Score"
-        What the scores are.
+        Name of the scores.
 
     Attributes
     ----------
@@ -72,20 +74,11 @@ class DepthCurveDisplay:
     (2, 3)
     """
 
-    def __init__(
-        self,
-        *,
-        depths: Sequence[int],
-        test_scores: NDArray[np.float64],
-        fit_times: NDArray[np.float64],
-        best_depth: int,
-        score_name: str = "Score",
-    ) -> None:
-        self.depths = depths
-        self.test_scores = test_scores
-        self.fit_times = fit_times
-        self.best_depth = best_depth
-        self.score_name = score_name
+    depths: Sequence[int]
+    test_scores: NDArray[np.float64]
+    fit_times: NDArray[np.float64]
+    best_depth: int
+    score_name: str = "Score"
 
     @classmethod
     def from_search(
@@ -99,7 +92,7 @@ class DepthCurveDisplay:
             Fitted.
 
         score_name : str, default=None
-            What the scores are; that of the scorer when `None`.
+            Name of the scores; that of the scorer when `None`.
 
         ax : matplotlib.axes.Axes, default=None
             Axes to draw on; new ones when `None`.
@@ -120,14 +113,23 @@ class DepthCurveDisplay:
             if not hasattr(search, "depths"):
                 raise TypeError(f"search must be a DepthSearchCV, got {type(search).__name__}.")
             check_is_fitted(search)
-        results = search.cv_results_
+        results, scorer = search.cv_results_, search.scorer_
+        if score_name is None:
+            metric = getattr(scorer, "scoring", scorer)
+            if isinstance(metric, str):
+                words = metric.replace("neg_", "negative_")
+            elif hasattr(getattr(metric, "_score_func", None), "__name__"):
+                words = ("negative_" if metric._sign < 0 else "") + metric._score_func.__name__
+            else:
+                words = "score"
+            score_name = words.replace("_", " ").capitalize()
         folds = [results[f"split{fold}_test_score"] for fold in range(search.n_splits_)]
         display = cls(
             depths=search.depths_,
             test_scores=np.column_stack(folds),
             fit_times=results["mean_cumulative_fit_time"],
             best_depth=search.best_depth_,
-            score_name=_score_name(search.scorer_) if score_name is None else score_name,
+            score_name=score_name,
         )
         return display.plot(ax)
 
@@ -151,16 +153,22 @@ class DepthCurveDisplay:
         """
         self.ax_ = new_axes(ax, self)
         self.figure_ = self.ax_.figure
-        self._plot_cost()
+        # The seconds are bars behind the scores, on an axis of their own.
+        self.cost_ax_ = self.ax_.twinx()
+        self.bars_ = self.cost_ax_.bar(self.depths, self.fit_times, width=0.5, color="0.9")
+        self.cost_ax_.set_ylabel("Seconds of a fold to reach the depth", color="0.5")
+        self.cost_ax_.tick_params(axis="y", colors="0.5")
+        self.ax_.set_zorder(self.cost_ax_.get_zorder() + 1)
+        self.ax_.patch.set_visible(False)
+
         means, several = self.test_scores.mean(axis=1), self.test_scores.shape[1] > 1
-        errors = standard_errors(self.test_scores) if several else None
         self.errorbar_ = self.ax_.errorbar(
             self.depths,
             means,
-            yerr=errors,
+            yerr=standard_errors(self.test_scores) if several else None,
             marker="o",
             capsize=3,
-            label="mean" if errors is None else "mean and standard error",
+            label="mean and standard error" if several else "mean",
         )
         (self.best_depth_marker_,) = self.ax_.plot(
             self.best_depth,
@@ -175,24 +183,3 @@ class DepthCurveDisplay:
         self.ax_.set(xlabel="Number of layers", ylabel=self.score_name, xticks=self.depths)
         self.ax_.legend()
         return self
-
-    def _plot_cost(self) -> None:
-        """Draw the seconds behind the scores."""
-        self.cost_ax_ = self.ax_.twinx()
-        self.bars_ = self.cost_ax_.bar(self.depths, self.fit_times, width=0.5, color="0.9")
-        self.cost_ax_.set_ylabel("Seconds of a fold to reach the depth", color="0.5")
-        self.cost_ax_.tick_params(axis="y", colors="0.5")
-        self.ax_.set_zorder(self.cost_ax_.get_zorder() + 1)
-        self.ax_.patch.set_visible(False)
-
-
-def _score_name(scorer: Any) -> str:
-    """Name scores after the metric of their scorer."""
-    scoring = getattr(scorer, "scoring", scorer)
-    if isinstance(scoring, str):
-        words = scoring.replace("neg_", "negative_")
-    elif hasattr(getattr(scoring, "_score_func", None), "__name__"):
-        words = ("negative_" if scoring._sign < 0 else "") + scoring._score_func.__name__
-    else:
-        return "Score"
-    return words.replace("_", " ").capitalize()

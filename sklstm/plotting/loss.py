@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -13,10 +14,11 @@ from sklstm.pipelines import final_regressor
 from .axes import count_on, new_axes
 
 
+@dataclass(kw_only=True, eq=False, repr=False)
 class LossCurveDisplay:
     """Losses of a fit, epoch by epoch.
 
-    Use `from_estimator` to make one. All parameters are kept as attributes.
+    Use `from_estimator` to make one. All parameters are attributes.
 
     Parameters
     ----------
@@ -27,10 +29,10 @@ class LossCurveDisplay:
         Validation loss of each epoch; NaN where there was none.
 
     best_epoch : int, default=None
-        Epoch, counted from 1, whose weights were put back.
+        Epoch, counted from 1, whose weights the estimator has.
 
     name : str, default=None
-        What to call the estimator in the legend.
+        Name of the estimator in the legend.
 
     Attributes
     ----------
@@ -62,18 +64,10 @@ class LossCurveDisplay:
     2
     """
 
-    def __init__(
-        self,
-        *,
-        loss: NDArray[np.float64],
-        validation_loss: NDArray[np.float64] | None = None,
-        best_epoch: int | None = None,
-        name: str | None = None,
-    ) -> None:
-        self.loss = loss
-        self.validation_loss = validation_loss
-        self.best_epoch = best_epoch
-        self.name = name
+    loss: NDArray[np.float64]
+    validation_loss: NDArray[np.float64] | None = None
+    best_epoch: int | None = None
+    name: str | None = None
 
     @classmethod
     def from_estimator(
@@ -87,7 +81,7 @@ class LossCurveDisplay:
             Fitted; a pipeline ends in a `StackedLSTMRegressor`.
 
         name : str, default=None
-            What to call it in the legend, where several share the axes.
+            Name in the legend, for several estimators on the same axes.
 
         ax : matplotlib.axes.Axes, default=None
             Axes to draw on; new ones when `None`.
@@ -127,7 +121,7 @@ class LossCurveDisplay:
             Axes to draw on; new ones when `None`.
 
         name : str, default=None
-            What to call the estimator in the legend; that of the display when `None`.
+            Name in the legend; that of the display when `None`.
 
         Returns
         -------
@@ -140,29 +134,21 @@ class LossCurveDisplay:
             If matplotlib is not installed.
         """
         self.ax_ = new_axes(ax, self)
+        self.figure_ = self.ax_.figure
         name = self.name if name is None else name
         of = "" if name is None else f"{name}, "
-        epochs = np.arange(1, len(self.loss) + 1)
+        epochs, best = np.arange(1, len(self.loss) + 1), self.best_epoch
         self.lines_ = self.ax_.plot(epochs, self.loss, label=f"{of}training")
         self.best_epoch_marker_ = None
         if self.validation_loss is not None:
-            self._plot_validation(epochs, self.validation_loss, of)
+            color, losses = self.lines_[0].get_color(), self.validation_loss
+            self.lines_ += self.ax_.plot(epochs, losses, "--", color=color, label=f"{of}validation")
+            if best is not None:
+                label = f"{of}best epoch: {best}"
+                (self.best_epoch_marker_,) = self.ax_.plot(
+                    best, losses[best - 1], "o", color=color, label=label
+                )
         self.ax_.set(xlabel="Epoch", ylabel="Loss (standardized target)", yscale="log")
         count_on(self.ax_.xaxis)
         self.ax_.legend()
-        self.figure_ = self.ax_.figure
         return self
-
-    def _plot_validation(
-        self, epochs: NDArray[np.intp], loss: NDArray[np.float64], of: str
-    ) -> None:
-        color = self.lines_[0].get_color()
-        self.lines_ += self.ax_.plot(epochs, loss, "--", color=color, label=f"{of}validation")
-        if self.best_epoch is not None:
-            (self.best_epoch_marker_,) = self.ax_.plot(
-                self.best_epoch,
-                loss[self.best_epoch - 1],
-                "o",
-                color=color,
-                label=f"{of}best epoch: {self.best_epoch}",
-            )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -12,18 +13,19 @@ from sklstm.inspection import layer_timescales
 from .axes import count_on, new_axes
 
 
+@dataclass(kw_only=True, eq=False, repr=False)
 class TimescaleDisplay:
     """How long each layer remembers a change of one step.
 
-    Use `from_estimator` to make one. All parameters are kept as attributes.
+    Use `from_estimator` to make one. All parameters are attributes.
 
     Parameters
     ----------
     difference : ndarray of shape (n_layers, n_steps)
-        What is left of the change from its step on, as a part of the most.
+        Difference that the change makes from its step on, divided by the largest one.
 
     half_life : ndarray of shape (n_layers,)
-        Steps from the most to half of it.
+        Steps from the largest difference to half of it.
 
     step : int
         The step that was changed.
@@ -55,12 +57,9 @@ class TimescaleDisplay:
     3
     """
 
-    def __init__(
-        self, *, difference: NDArray[np.float64], half_life: NDArray[np.float64], step: int
-    ) -> None:
-        self.difference = difference
-        self.half_life = half_life
-        self.step = step
+    difference: NDArray[np.float64]
+    half_life: NDArray[np.float64]
+    step: int
 
     @classmethod
     def from_estimator(
@@ -80,7 +79,7 @@ class TimescaleDisplay:
             The step to change, as for `layer_timescales`.
 
         size : float, default=1.0
-            What is added there, as for `layer_timescales`.
+            Change of each feature, as for `layer_timescales`.
 
         ax : matplotlib.axes.Axes, default=None
             Axes to draw on; new ones when `None`.
@@ -123,14 +122,17 @@ class TimescaleDisplay:
         """
         self.ax_ = new_axes(ax, self)
         self.figure_ = self.ax_.figure
-        colors = _colors(len(self.difference))
+        from matplotlib import colormaps
+
+        # From dark, the bottom layer, to light.
+        colors = colormaps["viridis"](np.linspace(0, 0.85, len(self.difference)))
         self.ax_.axhline(0.5, color="0.8", linewidth=1)
-        self.lines_ = [
-            self.ax_.plot(curve, color=color, label=_in_words(layer, half_life))[0]
-            for layer, (curve, half_life, color) in enumerate(
-                zip(self.difference, self.half_life, colors, strict=True), start=1
-            )
-        ]
+        self.lines_ = []
+        for i, (curve, half_life) in enumerate(zip(self.difference, self.half_life, strict=True)):
+            words = f"{half_life:.1f} steps"
+            if not np.isfinite(half_life):
+                words = "no difference" if np.isnan(half_life) else "not reached"
+            self.lines_ += self.ax_.plot(curve, color=colors[i], label=f"layer {i + 1}: {words}")
         self.ax_.set(
             xlabel=f"Steps since the change of step {self.step}",
             ylabel="Difference in the layer's output\n(part of the largest)",
@@ -139,18 +141,3 @@ class TimescaleDisplay:
         count_on(self.ax_.xaxis)
         self.ax_.legend(title="Half-life")
         return self
-
-
-def _colors(n_layers: int) -> Any:
-    """Colours from dark, the bottom layer, to light."""
-    from matplotlib import colormaps
-
-    return colormaps["viridis"](np.linspace(0, 0.85, n_layers))
-
-
-def _in_words(layer: int, half_life: float) -> str:
-    if np.isnan(half_life):
-        return f"layer {layer}: no difference"
-    if np.isinf(half_life):
-        return f"layer {layer}: not reached"
-    return f"layer {layer}: {half_life:.1f} steps"

@@ -504,7 +504,9 @@ def test_a_cost_reaches_through_pipelines():
 
 @pytest.mark.parametrize("depths", [(), (2, 1), (0, 1), 2, (1.5,)])
 def test_bad_depths_are_refused(depths, sequences):
-    with pytest.raises(ValueError, match="depths must be rising integers"):
+    with pytest.raises(
+        ValueError, match="depths must be integers of at least 1 in increasing order"
+    ):
         depth_cost(small(), *sequences, depths)
 
 

@@ -200,7 +200,7 @@ def test_neither_way_shares_weights():
     np.testing.assert_allclose(again.predict(X)[:, 0], y, rtol=0, atol=1e-5)
 
 
-def test_a_residual_path_needs_a_second_layer():
+def test_a_skip_connection_needs_a_second_layer():
     estimator = Plain(n_layers=1, skip="residual").fit(X, X[:, -1, 0])
     np.testing.assert_allclose(
         predicted(to_keras(estimator))[:, 0], estimator.predict(X), rtol=0, atol=1e-5
@@ -211,14 +211,13 @@ def test_a_residual_path_needs_a_second_layer():
     ("params", "named"),
     [
         ({"skip": "residual"}, "skip='residual', .* Fit it with skip=None."),
-        ({"skip": "auto"}, "skip='auto'"),
         ({"pooling": "mean"}, "pooling='mean', .* Fit it with pooling='last'."),
         ({"linear_steps": 4}, "linear_steps=4, .* Fit it with linear_steps=None."),
         (
             {"loss": "quantile", "quantile": (0.1, 0.9)},
             "quantile=.*0.1, 0.9.* a number as quantile",
         ),
-        ({"skip": "auto", "pooling": "concat"}, "Fit it with skip=None, pooling='last'."),
+        ({"skip": "residual", "pooling": "concat"}, "Fit it with skip=None, pooling='last'."),
     ],
 )
 def test_parameters_without_a_counterpart_are_refused_by_name(params, named):
