@@ -8,25 +8,19 @@ from typing import Any, ClassVar
 import numpy as np
 from numpy.lib.stride_tricks import sliding_window_view
 from numpy.typing import ArrayLike, NDArray
-from sklearn.base import (
-    BaseEstimator,
-    OneToOneFeatureMixin,
-    TransformerMixin,
-    _fit_context,
-)
-from sklearn.utils._param_validation import Interval, StrOptions
+from sklearn.base import BaseEstimator, OneToOneFeatureMixin, TransformerMixin
 from sklearn.utils.validation import check_array, validate_data
 
-from .data.containers import naming
+from ._compat import Interval, StrOptions, fit_context
+from .data.array_likes import naming
+from .data.inputs import check_finite
 from .data.row_order import RowIndex
-from .data.sequences import check_finite
 from .data.tables import as_table
 from .exceptions import SequenceDataWarning, warn
 
-# Share of padded windows in training from which on they are worth a word. On three monthly series,
-# cut to 20 to 84 rows, leaving them out made the error 0.6 to 1.3 times as large below this share,
-# and 0.3 to 3.1 times above it: they decide then, for better or worse. Three years of months
-# with 12 lags, of which 0.306 are padded, are above it.
+# Share of padded windows above which a fit warns. On three monthly series, cut to 20 to 84 rows,
+# leaving the padded windows out made the error 0.6 to 1.3 times as large below this share, and 0.3
+# to 3.1 times above it. Three years of months with 12 lags, 0.306 of them padded, are above it.
 MOST_PADDED = 0.3
 
 
@@ -38,34 +32,32 @@ class LagWindows(
 ):
     """Turn each row of a table into the window of rows that ends with it.
 
-    Row ``t`` of the result holds rows ``t - length + 1`` to ``t`` of the table, oldest
-    first. The number of samples stays the same, so the transformer works in a pipeline
-    and under cross-validation, and `length` can be tuned. Nothing is copied but the table
-    itself, once: the windows are views.
+    Row ``t`` of the result holds rows ``t - length + 1`` to ``t`` of the table, oldest first. The
+    number of samples stays the same, so the transformer works in a pipeline and under
+    cross-validation, and `length` can be tuned. The table is copied once; the windows are views.
 
-    A window ends with its own row, so that row must hold only what is known when the
-    prediction is made, and the target of row ``t`` must lie after it: to forecast column
-    ``c`` one step ahead, ``y[t]`` is ``c`` at ``t + 1``.
+    A window ends with its own row. That row must hold only what is known when the prediction is
+    made, and the target of row ``t`` must lie after it: to forecast column ``c`` one step ahead,
+    ``y[t]`` is ``c`` at ``t + 1``.
 
-    Rows must be of one series, consecutive, and oldest first. The index of a pandas object can
-    tell: a `SequenceDataWarning` says so where its dates fall, repeat or leave holes, or where an
-    index of numbers is not in order. Rows of an array tell nothing.
+    Rows must be of one series, consecutive, and oldest first. Where the index of a pandas object
+    shows that they are not, a `SequenceDataWarning` says so: its dates fall, repeat or leave
+    holes, or its numbers are not in order. An array has no index to check.
 
     Read more in the :ref:`User Guide <windows>`.
 
     Parameters
     ----------
     length : int, default=24
-        Rows in a window, its own one included.
+        Rows in a window.
 
     padding : {"edge", "nan", "error"}, default="edge"
-        What stands for the rows before the first one, in the first ``length - 1``
-        windows:
+        What replaces the rows before the first one, in the first ``length - 1`` windows:
 
-        - "edge": the first row, repeated. A table of fewer than `length` rows gives a
-          `SequenceDataWarning`, as it has no complete window.
+        - "edge": the first row, repeated. A table of fewer than `length` rows has no complete
+          window, and gives a `SequenceDataWarning`.
         - "nan": NaN, which the regressor reads as missing steps.
-        - "error": as "edge", but a table of fewer than `length` rows is refused.
+        - "error": as "edge", but a table of fewer than `length` rows is an error.
 
     Attributes
     ----------
@@ -73,8 +65,8 @@ class LagWindows(
         Columns of the table.
 
     feature_names_in_ : ndarray of shape (`n_features_in_`,)
-        Names of the columns, where the table was a DataFrame whose column names are all
-        strings, or a Series with such a name.
+        Names of the columns, if the table was a DataFrame whose column names are all strings, or
+        a Series with such a name.
 
     See Also
     --------
@@ -82,8 +74,7 @@ class LagWindows(
 
     Notes
     -----
-    ``get_feature_names_out`` gives the names of the columns, which are the last axis of the
-    windows.
+    ``get_feature_names_out`` returns the names of the columns, the last axis of the windows.
 
     Examples
     --------
@@ -106,9 +97,9 @@ class LagWindows(
         self.length = length
         self.padding = padding
 
-    @_fit_context(prefer_skip_nested_validation=True)
+    @fit_context(prefer_skip_nested_validation=True)
     def fit(self, X: ArrayLike, y: Any = None) -> LagWindows:
-        """Check the table. Of its values nothing is learnt.
+        """Check the table. Nothing is learnt from its values.
 
         Parameters
         ----------
@@ -132,13 +123,13 @@ class LagWindows(
         Warns
         -----
         SequenceDataWarning
-            If the index says that rows are out of order, repeated or missing, or if more than
-            three in ten windows are padded by `padding` "edge" or "error".
+            If the index shows rows that are out of order, repeated or missing, or if more than
+            three in ten windows are padded and `padding` is not "nan".
         """
         self._fit_table(X)
         return self
 
-    @_fit_context(prefer_skip_nested_validation=True)
+    @fit_context(prefer_skip_nested_validation=True)
     def fit_transform(self, X: ArrayLike, y: Any = None) -> NDArray[Any]:
         """Check the table and make its windows.
 
@@ -173,13 +164,13 @@ class LagWindows(
         Parameters
         ----------
         X : array-like, DataFrame or Series of shape (n_rows, n_columns)
-            Table, one row a time step, oldest first; finite numbers. The first ``length - 1``
-            windows are padded: to predict, pass so many rows of history along.
+            Table of finite numbers, one row a time step, oldest first. The first ``length - 1``
+            windows are padded: to predict, put so many rows of history before the new ones.
 
         Returns
         -------
         ndarray of shape (n_rows, length, n_columns)
-            Windows; a read-only view over one padded copy of the table.
+            Windows: a read-only view of one padded copy of the table.
 
         Raises
         ------
@@ -194,19 +185,24 @@ class LagWindows(
             or if the table has fewer than `length` rows and `padding` is "edge".
         """
         self._validate_params()
-        self._check_length()
-        X = as_table(X)
-        table = self._check_table(X, reset=False)
-        index = RowIndex.of(X)
+        table, index = self._read(X, reset=False)
         if index is not None and not index.are_counts:
             _warn(index.trouble(longest_step=getattr(self, "_longest_step", None)))
-        self._check_history(len(table))
+        n_missing = self.length - len(table)
+        if n_missing > 0 and self.padding == "edge":
+            _warn(
+                f"X has {_rows(table)}, and length={self.length}: even the last window has "
+                f"{n_missing} {'copy' if n_missing == 1 else 'copies'} of the first row in place "
+                "of what came before. For the forecast from the last row, pass the last "
+                f"{self.length} rows and take the last prediction. padding='error' refuses such "
+                "tables."
+            )
         return self._windows(table)
 
     def set_output(self, *, transform: str | None = None) -> LagWindows:
         """Do nothing: windows have three dimensions, and stay an array.
 
-        It is there for pipelines whose other steps can give DataFrames.
+        Pipelines call it whose other steps can return DataFrames.
 
         Parameters
         ----------
@@ -227,26 +223,36 @@ class LagWindows(
         return tags
 
     def _fit_table(self, X: ArrayLike) -> NDArray[Any]:
-        self._check_length()
-        X = as_table(X)
-        table = self._check_table(X, reset=True)
-        index = RowIndex.of(X)
+        table, index = self._read(X, reset=True)
         self._longest_step = None
         if index is not None:
             _warn(index.trouble())
             if index.are_dates:
                 self._longest_step = int(abs(index.steps()).max())
-        self._check_history(len(table), fitting=True)
+        n_rows = len(table)
+        n_padded = min(n_rows, self.length - 1)
+        if n_padded > MOST_PADDED * n_rows and self.padding != "nan":
+            leave_out = (
+                ", or leave the padded windows out of the fit: make the windows first, and take "
+                f"LagWindows({self.length}).fit_transform(X)[{self.length - 1}:]"
+                if n_rows >= self.length
+                else ""
+            )
+            _warn(
+                f"{n_padded} of {n_rows} windows of length={self.length} begin before the table: "
+                "copies of its first row replace what is missing, and a model learns from them. "
+                f"Pass more rows, take a smaller length{leave_out}."
+            )
         return table
 
-    def _check_length(self) -> None:
-        if isinstance(self.length, bool):
+    def _read(self, X: ArrayLike, *, reset: bool) -> tuple[NDArray[Any], RowIndex | None]:
+        """Return the table as an array of finite numbers, and its index if it says something."""
+        if isinstance(self.length, bool):  # an int for scikit-learn
             raise ValueError(
                 "The 'length' parameter of LagWindows must be an int in the range [1, inf). Got "
                 f"{self.length!r} instead."
             )
-
-    def _check_table(self, X: ArrayLike, *, reset: bool) -> NDArray[Any]:
+        X = as_table(X)
         options = {"dtype": [np.float64, np.float32], "ensure_all_finite": False}
         with naming("X"):
             try:
@@ -258,40 +264,13 @@ class LagWindows(
                 message = f"X holds a number that is too large for float64: {error}."
                 raise ValueError(message) from error
         check_finite(table, "X")
-        return table
-
-    def _check_history(self, n_rows: int, *, fitting: bool = False) -> None:
-        """Refuse, or warn of, a table in which too few windows are complete."""
-        n_padded = min(n_rows, self.length - 1)
-        rows = "1 row" if n_rows == 1 else f"{n_rows} rows"
-        if n_rows < self.length and self.padding == "error":
+        if len(table) < self.length and self.padding == "error":
             raise ValueError(
-                f"X has {rows}, fewer than length={self.length}, so no window is complete, and "
-                f"padding='error'. Pass at least {self.length} rows: for the forecast from the "
+                f"X has {_rows(table)}, fewer than length={self.length}, so no window is complete, "
+                f"and padding='error'. Pass at least {self.length} rows: for the forecast from the "
                 f"last row, the last {self.length}, and take the last prediction."
             )
-        if self.padding == "nan":
-            return
-        if fitting and n_padded > MOST_PADDED * n_rows:
-            leave_out = (
-                ", or leave the padded windows out of the fit: make the windows first, and take "
-                f"LagWindows({self.length}).fit_transform(X)[{self.length - 1}:]"
-                if n_rows >= self.length
-                else ""
-            )
-            _warn(
-                f"{n_padded} of {n_rows} windows of length={self.length} begin before the table: "
-                "copies of its first row stand in for what is missing, and a model learns from "
-                f"them. Pass more rows, take a smaller length{leave_out}."
-            )
-        if not fitting and n_rows < self.length:
-            n_missing = self.length - n_rows
-            _warn(
-                f"X has {rows}, and length={self.length}: even the last window has {n_missing} "
-                f"{'copy' if n_missing == 1 else 'copies'} of the first row in place of what "
-                f"came before. For the forecast from the last row, pass the last {self.length} "
-                "rows and take the last prediction. padding='error' refuses such tables."
-            )
+        return table, RowIndex.of(X)
 
     def _windows(self, table: NDArray[Any]) -> NDArray[Any]:
         n_missing = self.length - 1
@@ -306,3 +285,7 @@ class LagWindows(
 def _warn(message: str | None) -> None:
     if message is not None:
         warn(message, SequenceDataWarning)
+
+
+def _rows(table: NDArray[Any]) -> str:
+    return "1 row" if len(table) == 1 else f"{len(table)} rows"

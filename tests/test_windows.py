@@ -187,7 +187,7 @@ def test_flat_windows_are_the_same_model_and_take_a_row_of_zeros():
         pipeline.fit(TABLE, TABLE[:, 0])
     assert np.array_equal(deep.predict(TABLE), wide.predict(TABLE))
     assert wide[-1].predict(np.zeros((1, wide[-1].n_features_in_))).shape == (1,)
-    with pytest.raises(ValueError, match="X is 2-D, but StackedLSTMRegressor was fitted with X"):
+    with pytest.raises(ValueError, match="X is 2-D, but the model was fitted with X"):
         deep[-1].predict(np.zeros((1, deep[-1].n_features_in_)))
 
 
@@ -231,13 +231,16 @@ NOT_NUMBERS = {
 }
 
 
+NO_NUMBERS = "X has a column 'when' .*(holds dates or dur|does not hold numbers|cells hold seq)"
+
+
 @pytest.mark.parametrize("data_frame", [pd.DataFrame, pl.DataFrame], ids=["pandas", "polars"])
 @pytest.mark.parametrize("kind", NOT_NUMBERS)
 def test_a_column_that_holds_no_numbers_is_refused_by_name(data_frame, kind):
     table = data_frame({"load": np.arange(10.0), "when": NOT_NUMBERS[kind]})
-    with pytest.raises(ValueError, match=r"Column 'when' of X holds .* LagWindows takes numbers"):
+    with pytest.raises(ValueError, match=NO_NUMBERS):
         LagWindows(3).fit(table)
-    with pytest.raises(ValueError, match="Column 'when' of X holds"):
+    with pytest.raises(ValueError, match=NO_NUMBERS):
         LagWindows(3).fit(table["when"])
 
 
@@ -250,7 +253,9 @@ def test_the_message_about_dates_says_what_to_do():
 
 def test_the_message_about_text_shows_the_first_word():
     table = pl.DataFrame({"load": [1.0, 2.0], "city": ["Bern", "Oslo"]})
-    with pytest.raises(ValueError, match=r"Column 'city' of X holds 'Bern', .*OneHotEncoder"):
+    with pytest.raises(
+        ValueError, match=r"column 'city' .*not hold numbers .*'Bern'.*make_column_transformer"
+    ):
         LagWindows(2).fit(table)
 
 
@@ -303,7 +308,7 @@ def test_a_pipeline_learns_from_the_rows_before():
         (pd.DataFrame({"a": [pd.NA, 1.0]}, dtype=object), "NaN at sample 0, column 0"),
         (np.array([["A", 1.0]] * 30, dtype=object), "X must hold numbers: .*'A'"),
         ([[1.0], [1.0, 2.0]], "X must hold numbers"),
-        (pd.DataFrame({"a": [TABLE[0]] * 9}), "Column 'a' of X holds sequences.*Make a list"),
+        (pd.DataFrame({"a": [TABLE[0]] * 9}), "column 'a' .*hold sequences.*Make a list"),
     ],
     ids=lambda value: type(value).__name__,
 )

@@ -8,44 +8,39 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sklstm.exceptions import SequenceDataWarning, warn
-from sklstm.nn.layers import FAR, Standardize
 
+from .scaling import FAR
 from .sequences import Sequences
 
 # Numbers to look at: enough for a share, and few enough to cost nothing beside a prediction.
 ENOUGH = 2**16
-# Share of the values of a feature beyond `FAR` that no outliers explain, and sequences from which
-# on it is a share: a few may be those in which a rare event happens, and have to lie `FARTHER`.
-MOST, FEW, FARTHER = 0.5, 20, 100.0
+# Share of the values of a feature that must lie beyond `FAR` standard deviations: outliers are
+# fewer, data in other units are more.
+MOST = 0.5
+# With fewer sequences than `FEW`, which may be those in which a rare event happens, the values must
+# lie beyond `FARTHER` standard deviations.
+FEW, FARTHER = 20, 100.0
 
 
 def warn_if_far(
-    values: Sequences, scaler: Standardize | None, kind: str, names: NDArray[Any] | None = None
+    values: Sequences,
+    mean: NDArray[np.float64],
+    scale: NDArray[np.float64],
+    kind: str,
+    names: NDArray[Any] | None = None,
 ) -> None:
     """Warn where most values of a feature lie beyond what the layers tell apart.
 
-    Parameters
-    ----------
-    values : Sequences
-        X that is to be predicted, or X or y to be trained on after a first fit; NaN is no value.
-
-    scaler : Standardize or None
-        Statistics of the first fit; without any, there is nothing to say.
-
-    kind : str
-        What a column is: "feature" or "output".
-
-    names : ndarray of str or None
-        Names of the columns, if they have any.
+    `values` are X to predict, or X or y to continue training with; NaN is no value. `mean` and
+    `scale` are those of the first fit, of each feature or of each one at each step. The warning
+    calls a feature by its name, or else by `kind` and its number.
     """
-    if scaler is None:
-        return
-    mean, scale = (numbers.cpu().numpy().ravel() for numbers in (scaler.mean, scaler.scale))
+    mean, scale = mean.ravel(), scale.ravel()
     reach = (FAR if len(values) >= FEW else FARTHER) * scale
-    n_numbers = len(values) * int(values.lengths[0]) * values.n_features
+    n_numbers = int(values.lengths.sum()) * values.n_features
     steps = values[:: max(1, n_numbers // ENOUGH)].steps().reshape(-1, len(mean))
-    is_far = (steps < mean - reach) | (steps > mean + reach)
-    far = is_far.mean(axis=0)
+    n_far = ((steps < mean - reach) | (steps > mean + reach)).sum(axis=0)
+    far = n_far / np.isfinite(steps).sum(axis=0).clip(1)
     if not (far > MOST).any():
         return
     worst = int(far.argmax())
@@ -53,9 +48,9 @@ def warn_if_far(
     spread = "constant" if scale[worst] == 1 else f"with a standard deviation of {scale[worst]:.3g}"
     warn(
         f"{far[worst]:.0%} of the values of {which} are more than {reach[worst] / scale[worst]:g} "
-        "standard deviations from the mean of the data that the model was first fitted to: now "
-        f"{np.nanmedian(steps[:, worst]):.3g} in the middle, then {mean[worst]:.3g}, {spread}. "
-        "That far out, predictions hardly follow. Give the values in the units of the first fit; "
-        "to train on data of another range, fit with warm_start=False.",
+        "standard deviations from the mean of the data that the model was first fitted to: their "
+        f"median is {np.nanmedian(steps[:, worst]):.3g} now, and the mean was {mean[worst]:.3g}, "
+        f"{spread}. Predictions hardly change that far out. Give the values in the units of the "
+        "first fit; to train on data of another range, fit with warm_start=False.",
         SequenceDataWarning,
     )

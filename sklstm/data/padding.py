@@ -11,20 +11,19 @@ from numpy.typing import NDArray
 
 from sklstm.exceptions import SequenceDataWarning, warn
 
-from .mapped import SCATTERED, releasing
 from .sequences import Sequences, ranges
 
 # Numbers that are looked at: enough to tell, and a few hundredths of a second.
 MOST_NUMBERS = 2**18
-# Steps among which different numbers are counted.
+# Steps among which different numbers are counted: sorting more takes longer than all the rest.
 MOST_TO_SORT = 2**12
 # The same value at the end of few sequences is chance, and padding differs in length.
 FEWEST_PADDED, SMALLEST_SHARE, FEWEST_LENGTHS = 5, 0.1, 3
 # Different numbers among the data. Where they are fewer, as in states and codes, one more may be
 # data, too; a negative one beside numbers of things less so.
 FEWEST_NUMBERS, FEWEST_NUMBERS_FOR_NEGATIVE = 10, 3
-# Distance of the value from all data, in spreads of the data, from which on it is none of them.
-# People pad with zero and negative numbers; others must stand out more.
+# Distance of the value from all data, in ranges of the middle 98 % of the data, from which on it is
+# none of them. People pad with zero and negative numbers; others must stand out more.
 FAR, VERY_FAR = 0.5, 3.0
 # Near the data, a value is padding if data do not lead up to it, as to a plateau: the steps next
 # to it are at least half as far from it as others, and in at most three quarters of the
@@ -37,18 +36,9 @@ MOST_NEXT, LARGEST_SHARE_ALIKE, MANY_DIFFERENT = 8, 0.5, 100
 
 @dataclass(frozen=True)
 class Padding:
-    """A value at one end of sequences.
+    """A value at one end of sequences: at the end, or else at the start.
 
-    Parameters
-    ----------
-    value : float
-        The value.
-
-    n_padded, n_seen : int
-        Sequences that end or begin with it, of those that were looked at.
-
-    at_end : bool
-        Whether it is at the end, rather than at the start.
+    `n_padded` of the `n_seen` sequences that were looked at have it there.
     """
 
     value: float
@@ -57,23 +47,17 @@ class Padding:
     at_end: bool
 
 
-def warn_of_padding(X: Sequences, form: str) -> None:
-    """Warn where sequences look as if they were padded with a value.
+def warn_of_padding(X: Sequences, *, in_rows: bool) -> None:
+    """Warn where sequences, without missing steps, look as if they were padded with a value.
 
-    Parameters
-    ----------
-    X : Sequences
-        Without the steps that are missing.
-
-    form : {"rows", "steps", "series"}
-        What X was, for the line that mends it.
+    Whether X was 2-D, `in_rows`, decides the line of code that makes the steps missing.
     """
     found = find_padding(X)
     if found is None:
         return
-    value, end = f"{found.value:.15g}", "last" if found.at_end else "first"
+    value, end = repr(found.value).removesuffix(".0"), "last" if found.at_end else "first"
     drawn = f" {found.n_seen:,} drawn at random from" if found.n_seen < len(X) else ""
-    to_3d = f".reshape(len(X), -1, {X.n_features})" if form == "rows" else ""
+    to_3d = f".reshape(len(X), -1, {X.n_features})" if in_rows else ""
     warn(
         f"X looks padded with {value}: {found.n_padded:,} of{drawn} {len(X):,} sequences have it "
         f"at all features of their {end} steps, unequally many, and nowhere else. "
@@ -84,52 +68,39 @@ def warn_of_padding(X: Sequences, form: str) -> None:
 
 
 def find_padding(X: Sequences) -> Padding | None:
-    """Find a value with which sequences look padded.
+    """Find a value with which sequences look padded, or return `None`.
 
     It stands at all features of the last steps, or of the first ones, of a good share of the
     sequences; these runs differ in length; it is nowhere else; and data do not lead up to it.
     Some sequences, drawn at random, are looked at: at most `MOST_NUMBERS` numbers.
-
-    Returns
-    -------
-    Padding or None
-        `None` if there is no such value.
     """
-    sample = _sample(X)
-    if sample is None or X.dtype.kind == "b":
+    n_samples = min(len(X), int(MOST_NUMBERS / (X.lengths.mean() * X.n_features)))
+    too_few = n_samples < FEWEST_PADDED or X.lengths.max() < FEWEST_LENGTHS
+    if too_few or X.dtype.kind == "b":
         return None
-    steps, lengths = sample
+    _, steps, lengths = X.draw(n_samples, np.random.default_rng(0))
     for at_end in (True, False):
-        found = _find_at_end(*(sample if at_end else (steps[::-1], lengths[::-1])))
+        found = _find_at_end(steps, lengths) if at_end else _find_at_end(steps[::-1], lengths[::-1])
         if found is not None:
             value, n_padded = found
             return Padding(value, n_padded, len(lengths), at_end)
     return None
 
 
-def _sample(X: Sequences) -> tuple[NDArray[Any], NDArray[np.intp]] | None:
-    """Return the steps of some sequences, one after the other, and their lengths."""
-    n_samples = min(len(X), int(MOST_NUMBERS / (X.lengths.mean() * X.n_features)))
-    if n_samples < FEWEST_PADDED or X.lengths.max() < FEWEST_LENGTHS:
-        return None
-    drawn = X
-    if n_samples < len(X):
-        rng = np.random.default_rng(0)
-        drawn = X[np.sort(rng.choice(len(X), n_samples, replace=False))]
-    parts = [slice(i, i + SCATTERED) for i in range(0, n_samples, SCATTERED)]
-    steps = [drawn[part].steps() for part in releasing(X.values, parts)]
-    return np.concatenate(steps), drawn.lengths
-
-
 def _find_at_end(steps: NDArray[Any], lengths: NDArray[np.intp]) -> tuple[float, int] | None:
     """Return the value at the ends of sequences and their number, if it looks like padding."""
     enough = max(FEWEST_PADDED, math.ceil(SMALLEST_SHARE * len(lengths)))
     ends = np.cumsum(lengths)
-    value, n_ending = _most_common_value(steps[ends - 1])
-    if n_ending < enough:
+    # The most common value among last steps that are one value at all features.
+    last = steps[ends - 1]
+    different, counts = np.unique(last[(last == last[:, :1]).all(axis=1), 0], return_counts=True)
+    if counts.max(initial=0) < enough:
         return None
-    is_value = (steps == value).all(axis=1)
-    n_values = _trailing(is_value, ends, lengths)
+    value = float(different[counts.argmax()])
+    # Steps at the end of each sequence that are the value.
+    others = np.where((steps == value).all(axis=1), -1, np.arange(len(steps)))
+    last_other = np.maximum(np.maximum.reduceat(others, ends - lengths), ends - lengths - 1)
+    n_values = ends - 1 - last_other
     # A sequence that is the value throughout says nothing.
     padded = (n_values > 0) & (n_values < lengths)
     n_padded = int(padded.sum())
@@ -139,36 +110,14 @@ def _find_at_end(steps: NDArray[Any], lengths: NDArray[np.intp]) -> tuple[float,
     if (data == value).any():
         return None
     firsts, n_data = (ends - n_values)[padded], (lengths - n_values)[padded]
-    if _are_alike(steps, firsts, n_data) or not _stands_out(value, data, steps, firsts, n_data):
-        return None
-    return value, n_padded
-
-
-def _most_common_value(steps: NDArray[Any]) -> tuple[float, int]:
-    """Return the most common value among steps that are one value throughout, and how often."""
-    values = steps[(steps == steps[:, :1]).all(axis=1), 0]
-    if not len(values):
-        return 0.0, 0
-    different, counts = np.unique(values, return_counts=True)
-    return float(different[counts.argmax()]), int(counts.max())
-
-
-def _trailing(
-    is_value: NDArray[np.bool_], ends: NDArray[np.intp], lengths: NDArray[np.intp]
-) -> NDArray[np.intp]:
-    """Count for each sequence the steps at its end that are the value."""
-    others = np.where(is_value, -1, np.arange(len(is_value)))
-    last_other = np.maximum.reduceat(others, ends - lengths)
-    return ends - 1 - np.maximum(last_other, ends - lengths - 1)
-
-
-def _are_alike(steps: NDArray[Any], firsts: NDArray[np.intp], n_data: NDArray[np.intp]) -> bool:
-    """Whether the data next to the values are mostly the same ones."""
+    # Whether the data next to the values are mostly the same ones.
     n_next = max(1, min(MOST_NEXT, int(np.median(n_data))))
-    firsts = firsts[n_data >= n_next]
-    next_to = steps[firsts[:, np.newaxis] - np.arange(1, n_next + 1)].reshape(len(firsts), -1)
+    rows = firsts[n_data >= n_next]
+    next_to = steps[rows[:, np.newaxis] - np.arange(1, n_next + 1)].reshape(len(rows), -1)
     n_different = len(np.unique(next_to, axis=0))
-    return n_different < MANY_DIFFERENT and n_different <= LARGEST_SHARE_ALIKE * len(firsts)
+    if n_different < MANY_DIFFERENT and n_different <= LARGEST_SHARE_ALIKE * len(rows):
+        return None
+    return (value, n_padded) if _stands_out(value, data, steps, firsts, n_data) else None
 
 
 def _stands_out(

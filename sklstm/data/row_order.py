@@ -45,6 +45,7 @@ FREQUENT = 0.25
 FEWEST_LABELS = 5
 # Names of the levels of a MultiIndex that make one date together.
 PARTS_OF_A_DATE = {"year", "quarter", "month", "week", "day", "hour", "minute", "second"}
+# Integers that are years, and the largest number of a part of a year, its last day.
 YEARS = (1000, 2999)
 DAYS_IN_A_YEAR = 366
 # Numbers of the last quarter, month and week of a year, as in 20154, 201512 and 201553, by the
@@ -52,7 +53,8 @@ DAYS_IN_A_YEAR = 366
 LAST_OF_A_YEAR = {10: (4,), 100: (12, 52, 53)}
 # What text may have after an ISO date with a time: "Z", "+01:00" or "-0500".
 OFFSET = re.compile(r"(?<=\d)(Z|[+-]\d\d:?\d\d)$")
-DATES = ("datetime64", "datetime", "date", "period")
+# What pandas says that an index of dates holds, and numbers of weekdays.
+DATES = ("datetime64", "datetime", "date")
 SUNDAY, SATURDAY = 6, 5
 Steps = NDArray[np.int64]
 
@@ -61,26 +63,12 @@ Steps = NDArray[np.int64]
 class RowIndex:
     """Labels of the rows of a table that say something about their order.
 
-    Parameters
-    ----------
-    index : pandas.Index
-        The labels.
-
-    values : ndarray of shape (n_labels,)
-        The labels as integers; dates in microseconds, and the ranks of floats.
-
-    rows : ndarray of shape (n_labels,)
-        Row of each label. Rows whose label is missing are left out.
-
-    are_dates : bool
-        Whether the labels are dates.
-
-    are_counts : bool
-        Whether the labels are integers. What is neither, floats and times since a start, is
-        looked at for its order only.
+    `values` are the labels of `index` as integers: dates in microseconds, and the ranks of floats.
+    `rows` are their rows; rows whose label is missing are left out. Labels that are neither dates
+    nor counts, floats and times since a start, are looked at for their order only.
     """
 
-    index: Any
+    index: Any  # pandas.Index
     values: NDArray[np.int64]
     rows: NDArray[np.intp]
     are_dates: bool = False
@@ -111,22 +99,30 @@ class RowIndex:
         is_sure = len(rows) == 0 or (rows[-1] + 1 == len(rows) and kind != "floating")
         if len(index) < (2 if is_sure else FEWEST_LABELS):
             return None
-        if kind == "integer":
-            return cls(index, np.asarray(index).astype(np.int64), rows, are_counts=True)
-        if kind == "timedelta64":
-            return cls(index, np.asarray(index).astype(np.int64), rows)
+        if kind in ("integer", "timedelta64"):
+            labels = np.asarray(index)
+            if kind == "integer" and (labels > np.iinfo(np.int64).max).any():
+                return None  # hashes, not counts
+            counts = kind == "integer"
+            return cls(index, labels.astype(np.int64), rows, are_counts=counts)
         if kind == "floating":
             labels = np.asarray(index, dtype=np.float64)
             ranks = np.unique(labels, return_inverse=True)[1]
             return cls(index, ranks.astype(np.int64), rows)
         try:
-            dates = _dates(index)
-            if dates is None:
+            if kind == "period":
+                index = index.to_timestamp()
+            elif kind == "string" and all(label[4:5] == "-" for label in index):
+                from pandas import DatetimeIndex  # type: ignore[import-untyped]
+
+                texts = [OFFSET.sub("", label) for label in index]
+                index = DatetimeIndex(np.array(texts, dtype="datetime64[us]"))
+            elif kind not in DATES:
                 return None
-            values = np.asarray(dates, dtype="datetime64[us]").astype(np.int64)
+            values = np.asarray(index, dtype="datetime64[us]").astype(np.int64)
         except (AttributeError, TypeError, ValueError):
             return None
-        return cls(dates, values, rows, are_dates=True)
+        return cls(index, values, rows, are_dates=True)
 
     def steps(self) -> Steps:
         """Differences of the labels, without what setting the clock adds or takes away.
@@ -142,93 +138,61 @@ class RowIndex:
             at_night = self.values[1:] % DAY <= 4 * HOUR
             is_set = (np.abs(steps - usual) == HOUR) & is_sunday & at_night
             steps[is_set & (usual <= HOUR)] = usual
-        steps[self._skips_rows() & (steps > 0)] = usual
+        steps[(np.diff(self.rows) > 1) & (steps > 0)] = usual
         return steps
 
-    def _skips_rows(self) -> NDArray[np.bool_]:
-        return np.diff(self.rows) > 1
-
     def trouble(self, *, longest_step: int | None = None) -> str | None:
-        """Say what is wrong with the order of the rows, what it means and what to do.
+        """Say what is wrong with the order of the rows, what it means and what to do, or `None`.
 
-        Parameters
-        ----------
-        longest_step : int or None
-            The longest step between the dates of an earlier table, by which holes are told
-            from weekends and nights. `None` tells them by the table itself.
-
-        Returns
-        -------
-        str or None
-            The message, or `None` if nothing is wrong.
+        `longest_step` is the longest step between the dates of an earlier table, by which holes are
+        told from weekends and nights. Without it, the table itself tells them.
         """
         steps = self.steps()
-        if (steps < 0).any():
-            return self._out_of_order(steps)
-        if self.are_counts:
-            return self._missing_labels(steps)
-        if not self.are_dates:
-            return None
-        if (steps == 0).any():
-            return self._repeated(steps)
-        if longest_step is None:
-            holes = _holes(self.values, steps)
-        else:
-            holes = steps > LONGEST_CLOSURE * longest_step
-        return self._hole(steps, holes) if holes.any() else None
-
-    def _out_of_order(self, steps: Steps) -> str:
-        excuse = (
-            ""
-            if self.are_dates
-            else " If the rows are in the order of time, X.reset_index(drop=True) says so."
-        )
+        sure = " If the rows are in the order of time, X.reset_index(drop=True) says so."
         if (steps < 0).all():
             return (
                 f"The index of X falls from {self._label(0)} to {self._label(-1)}, as if the "
                 "newest row came first. Each window then holds rows that lie after its own, so the "
-                f"model sees the future. Put the oldest row first: X.sort_index().{excuse}"
+                "model sees the future. Put the oldest row first: X.sort_index()."
+                f"{'' if self.are_dates else sure}"
             )
-        return (
-            f"The index of X is not in order: {self._places(int(np.argmax(steps < 0)))}. Windows "
-            "then hold rows from before and after their own, so the model may see the future. "
-            "Split without shuffling (TimeSeriesSplit, or train_test_split with shuffle=False), "
-            "sort the table (X.sort_index()), and make windows of one series at a time if the "
-            f"table holds several.{excuse}"
-        )
-
-    def _repeated(self, steps: Steps) -> str:
-        return (
-            f"Dates repeat in the index of X: {self._places(int(np.argmax(steps == 0)))}. If the "
-            "table holds several series, windows run from one into the other: make windows of one "
-            "series at a time. If rows were drawn more than once, do not draw rows of a series. "
-            "If all rows are one series in the order of time, X.reset_index(drop=True) says so."
-        )
-
-    def _missing_labels(self, steps: Steps) -> str | None:
-        """Look for holes where most labels count the rows by one, as a RangeIndex does."""
-        steps = np.where(_is_new_year(self.values), 1, steps)
-        if _usual(steps) != 1 or not _is_even(steps):
+        if (steps < 0).any():
+            return (
+                f"The index of X is not in order: {self._places(int(np.argmax(steps < 0)))}. "
+                "Windows then hold rows from before and after their own, so the model may see the "
+                "future. Split without shuffling (TimeSeriesSplit, or train_test_split with "
+                "shuffle=False), sort the table (X.sort_index()), and make windows of one series "
+                f"at a time if the table holds several.{'' if self.are_dates else sure}"
+            )
+        if self.are_dates and (steps == 0).any():
+            return (
+                f"Dates repeat in the index of X: {self._places(int(np.argmax(steps == 0)))}. If "
+                "the table holds several series, windows run from one into the other: make windows "
+                "of one series at a time. If rows were drawn more than once, do not draw rows of a "
+                "series. If all rows are one series in the order of time, "
+                "X.reset_index(drop=True) says so."
+            )
+        if self.are_counts:
+            steps = np.where(_is_new_year(self.values), 1, steps)
+            holes = _missing_labels(steps)
+        elif not self.are_dates:
             return None
-        n_missing = steps.sum() - len(steps)
-        is_long = steps > 1
-        if n_missing <= MISSING_LABELS * len(self.values) or _in_rhythm(is_long):
+        elif longest_step is None:
+            holes = _holes(self.values, steps)
+        else:
+            holes = steps > LONGEST_CLOSURE * longest_step
+        if not holes.any():
             return None
-        if _is_repeated(steps, is_long):
-            return None
-        return self._hole(steps, is_long)
-
-    def _hole(self, steps: Steps, holes: NDArray[np.bool_]) -> str:
-        n_holes = int(holes.sum())
         place = int(np.argmax(np.where(holes, steps, 0)))
-        usual = int(np.argmax((steps == _usual(steps)) & ~self._skips_rows()))
+        usual = int(np.argmax((steps == _usual(steps)) & (np.diff(self.rows) == 1)))
         return (
-            f"{n_holes} of {len(steps)} steps in the index of X are longer than the others. The "
-            f"longest: {self._places(place)}, where {self.index[usual + 1] - self.index[usual]} is "
-            "usual. Windows run across such a hole as if there were none. KFold and shuffled "
-            "splits leave holes in the training rows, TimeSeriesSplit does not. If rows are "
-            "missing, put them back (X.asfreq) and fill them, or make windows of one stretch at a "
-            "time. If none is missing, X.reset_index(drop=True) says so."
+            f"{holes.sum()} of {len(steps)} steps in the index of X are longer than the others. "
+            f"The longest: {self._places(place)}, where "
+            f"{self.index[usual + 1] - self.index[usual]} is usual. Windows run across such a hole "
+            "as if there were none. KFold and shuffled splits leave holes in the training rows, "
+            "TimeSeriesSplit does not. If rows are missing, put them back (X.asfreq) and fill "
+            "them, or make windows of one stretch at a time. If none is missing, "
+            "X.reset_index(drop=True) says so."
         )
 
     def _places(self, row: int) -> str:
@@ -237,20 +201,6 @@ class RowIndex:
 
     def _label(self, row: int) -> str:
         return str(self.index[row]).removesuffix(" 00:00:00")
-
-
-def _dates(index: Any) -> Any:
-    """Return an index of dates; `None` if the labels are none, nor text that starts so."""
-    if index.inferred_type == "period":
-        return index.to_timestamp()
-    if index.inferred_type in DATES:
-        return index
-    if index.inferred_type != "string" or not all(label[4:5] == "-" for label in index):
-        return None
-    from pandas import DatetimeIndex  # type: ignore[import-untyped]
-
-    texts = [OFFSET.sub("", label) for label in index]
-    return DatetimeIndex(np.array(texts, dtype="datetime64[us]"))
 
 
 def _make_a_date(levels: list[RowIndex]) -> bool:
@@ -263,6 +213,22 @@ def _make_a_date(levels: list[RowIndex]) -> bool:
     are_years = years.min() >= YEARS[0] and years.max() <= YEARS[1]
     are_parts = parts.min() >= 0 and parts.max() <= DAYS_IN_A_YEAR
     return names <= PARTS_OF_A_DATE or bool(are_years and are_parts)
+
+
+def _missing_labels(steps: Steps) -> NDArray[np.bool_]:
+    """Find the holes where most labels count the rows by one, as a RangeIndex does."""
+    is_long, none = steps > 1, np.zeros(len(steps), dtype=bool)
+    n_missing = steps.sum() - len(steps)
+    if _usual(steps) != 1 or not _is_even(steps) or _in_rhythm(is_long):
+        return none
+    if n_missing <= MISSING_LABELS * (len(steps) + 1):
+        return none
+    # A few equal long steps at equal distances, with no more rows at the ends, are closing times.
+    breaks = np.flatnonzero(is_long)
+    if len(breaks) > 1 and np.ptp(steps[breaks]) == np.ptp(np.diff(breaks)) == 0:
+        ends = max(breaks[0] + 1, len(steps) - breaks[-1])
+        return none if ends <= breaks[1] - breaks[0] else is_long
+    return is_long
 
 
 def _is_new_year(values: NDArray[np.int64]) -> NDArray[np.bool_]:
@@ -328,13 +294,3 @@ def _in_rhythm(is_long: NDArray[np.bool_]) -> bool:
     counts = np.sort(np.unique(distances, return_counts=True)[1])
     most = counts[-1:] if is_long.mean() > MANY_LONG else counts[-2:]
     return bool(most.sum() >= IN_RHYTHM * len(distances))
-
-
-def _is_repeated(steps: Steps, is_long: NDArray[np.bool_]) -> bool:
-    """Whether a few equal long steps come at equal distances, with no more rows at the ends."""
-    breaks = np.flatnonzero(is_long)
-    if len(breaks) < 2 or np.ptp(steps[breaks]) > 0:
-        return False
-    distances = np.diff(breaks)
-    ends = max(breaks[0] + 1, len(steps) - breaks[-1])
-    return bool(np.ptp(distances) == 0 and ends <= distances[0])

@@ -1,4 +1,4 @@
-"""Every accepted form of y to one internal form, and predictions back to it."""
+"""Every accepted y to one internal form, `Sequences`, and predictions back to the form of y."""
 
 from __future__ import annotations
 
@@ -9,51 +9,24 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from sklearn.utils import check_array, check_consistent_length
-from sklearn.utils.validation import _check_sample_weight
 
-from .containers import check_real, n_dims, naming, opened
-from .sequences import (
-    LARGEST,
-    Sequences,
-    as_list,
-    as_tables,
-    check_finite,
-    moments_of_known,
-    ranges,
-)
+from sklstm._compat import check_sample_weight
 
-# Ranges of the middle half and of the middle nine tenths of a normal distribution, in standard
-# deviations.
-MIDDLE_HALF, MIDDLE_NINE_TENTHS = 1.349, 3.290
+from .array_likes import as_tables, check_real, list_of_arrays, n_dims, naming, opened
+from .inputs import LARGEST, check_finite, is_plain
+from .sequences import Sequences, ranges
 
 
 @dataclass(frozen=True)
 class TargetForm:
-    """What y looked like, so that predictions can look like it.
-
-    Parameters
-    ----------
-    dtype : numpy.dtype
-        Its dtype.
-
-    has_steps : bool
-        Whether there is a target at each time step.
-
-    has_outputs : bool
-        Whether there is an axis of outputs.
-
-    horizon : int or None
-        Steps of the horizon, where the outputs of a sample are a table of shape (horizon,
-        n_columns): all columns of its first row first.
-
-    container : {"array", "list", "object"}
-        Whether the samples are rows of an array or arrays in a list or in an object array.
-    """
+    """What y looked like in `fit`; predictions take the same form."""
 
     dtype: np.dtype[Any]
-    has_steps: bool
-    has_outputs: bool
+    has_steps: bool  # whether there is a target at each time step
+    has_outputs: bool  # whether there is an axis of outputs
+    # "array"; or "list" or "object", for arrays in a list or in an array of objects.
     container: str = "array"
+    # Where the outputs of a sample are a table of shape (horizon, n_columns).
     horizon: int | None = None
 
     def restore(self, y: NDArray[Any], X: Sequences) -> Any:
@@ -64,12 +37,15 @@ class TargetForm:
             y = y[:, 0]
         if self.horizon is not None:
             y = y.reshape(len(y), self.horizon, -1, *y.shape[2:])
-        return self._split(_at_present_steps(y, X), X.spans) if self.has_steps else y
-
-    def _split(self, y: NDArray[Any], spans: NDArray[np.intp]) -> Any:
-        if self.container == "array" and (spans == spans[0]).all():
-            return y.reshape(len(spans), spans[0], *y.shape[1:])
-        sequences = np.split(y, np.cumsum(spans)[:-1])
+        if not self.has_steps:
+            return y
+        ends = np.cumsum(X.spans)
+        if len(y) < ends[-1]:  # NaN where a step of X is missing
+            present, y = y, np.full((ends[-1], *y.shape[1:]), np.nan, dtype=y.dtype)
+            y[ranges(ends - X.spans + X.leading, X.lengths)] = present
+        if self.container == "array" and (X.spans == X.spans[0]).all():
+            return y.reshape(len(X), X.spans[0], *y.shape[1:])
+        sequences = np.split(y, ends[:-1])
         if self.container != "object":
             return sequences
         objects = np.empty(len(sequences), dtype=object)
@@ -77,21 +53,16 @@ class TargetForm:
         return objects
 
 
-def as_targets(
-    estimator: Any, X: Sequences, y: ArrayLike | None, *, return_sequences: bool
-) -> tuple[Sequences, TargetForm]:
-    """Bring y to one form: a target at each present step of X, or one a sample.
+def read_targets(X: Sequences, y: Any, *, return_sequences: bool) -> tuple[Sequences, TargetForm]:
+    """Read y: a target at each present step of X with `return_sequences`, else one a sample.
 
     Parameters
     ----------
-    estimator : object
-        For its name in an error.
-
     X : Sequences
         The inputs.
 
     y : array-like, PackedSequence or list of array-like
-        Of shape (n_samples,), (n_samples, n_outputs) or (n_samples, horizon, n_columns); with
+        Of shape (n_samples,), (n_samples, n_outputs) or (n_samples, horizon, n_columns). With
         `return_sequences`, of shape (n_samples, n_timesteps) or (n_samples, n_timesteps,
         n_outputs), or sequences of shape (n_timesteps,) or (n_timesteps, n_outputs) that are as
         long as those of X. NaN is a missing label.
@@ -102,46 +73,85 @@ def as_targets(
     Returns
     -------
     targets : Sequences
-        Of a single step for targets of one a sample: of (n_samples, horizon, n_columns), all
-        columns of the first row of the horizon first.
+        Of one step for targets of one a sample; of (n_samples, horizon, n_columns), all columns
+        of the first row of the horizon first.
 
     form : TargetForm
         How to bring predictions back.
-
-    Raises
-    ------
-    ValueError
-        If y is missing, masked, not numeric, infinite, or not as many as X has samples or steps.
     """
     if y is None:
+        raise ValueError("StackedLSTMRegressor requires y to be passed, but the target y is None.")
+    inside, arrays = y, None
+    if not is_plain(y, 1, 2, 3):
+        inside = opened(y, "y")
+        arrays = list_of_arrays(inside, "y")
+    if return_sequences:
+        if arrays is None:
+            at_steps, form = _steps_of_array(inside, "y with return_sequences=True")
+        else:
+            container = "object" if hasattr(y, "dtype") else "list"
+            form = TargetForm(np.result_type(*arrays), True, arrays[0].ndim == 2, container)
+            at_steps = Sequences.joined(as_tables(arrays, "y"))
+        return _at_present_steps(at_steps, X), form
+    if arrays and len({array.shape for array in arrays}) > 1:
+        raise ValueError("y has sequences of unequal shapes, which need return_sequences=True.")
+    targets = np.stack(arrays) if arrays else inside
+    if not is_plain(targets, 1, 2, 3) and n_dims(targets) not in (1, 2, 3):
         raise ValueError(
-            f"{type(estimator).__name__} requires y to be passed, but the target y is None."
+            f"y should be a 1d array, (n_samples,), 2d, (n_samples, n_outputs), or 3d, "
+            f"(n_samples, horizon, n_columns); got shape {np.shape(targets)} instead."
         )
-    if not return_sequences:
-        return _one_a_sample(X, y)
-    inside = opened(y, "y")
-    arrays = as_list(inside, "y")
-    if arrays is None:
-        targets, form = _steps_of_array(inside, "y with return_sequences=True")
-    else:
-        container = "object" if hasattr(y, "dtype") else "list"
-        form = TargetForm(np.result_type(*arrays), True, arrays[0].ndim == 2, container)
-        targets = Sequences.joined(as_tables(arrays, "y"))
-    _check_labels(targets)
-    return _aligned(targets, X), form
+    targets = _as_array(targets)
+    check_consistent_length(X, targets)
+    check_finite(targets, "y", allow_nan=True)
+    horizon = targets.shape[1] if targets.ndim == 3 else None
+    form = TargetForm(targets.dtype, False, targets.ndim > 1, horizon=horizon)
+    return Sequences.equal(targets.reshape(len(targets), 1, -1)), form
+
+
+def _at_present_steps(y: Sequences, X: Sequences) -> Sequences:
+    """Check targets at all steps, and leave out those where X is missing."""
+    for block in y.blocks():
+        part = y[block]
+        steps = part.steps()
+        bad = np.abs(steps.astype(np.float64)) > LARGEST
+        if bad.any():
+            place, output = np.argwhere(bad)[0]
+            ends = np.cumsum(part.lengths)
+            sample = int(np.searchsorted(ends, place, side="right"))
+            step = place - (ends - part.lengths)[sample]
+            raise ValueError(
+                f"Input y contains {steps[place, output]:g} at sample {block.start + sample}, "
+                f"step {step}, output {output}; expected at most {LARGEST:g}, or NaN for no label."
+            )
+    check_same_spans(y, X, "X")
+    if np.array_equal(X.lengths, X.spans):
+        return y
+    present = replace(y, leading=X.leading, lengths=X.lengths)
+    lost = n_labels(y) > n_labels(present)
+    if lost.any():
+        raise ValueError(
+            f"y has a label at sample {int(np.argmax(lost))} where X has no step; expected NaN."
+        )
+    return present
 
 
 def join_steps(y: Any, name: str) -> Sequences:
-    """Take targets at each step, or predictions of them, whatever form they have.
-
-    Raises
-    ------
-    ValueError
-        If they are masked, or neither a list of arrays nor an array of 2 or 3 dimensions.
-    """
+    """Read targets at each step, or predictions of them, in any of their forms."""
     y = opened(y, name)
-    arrays = as_list(y, name)
+    arrays = list_of_arrays(y, name)
     return Sequences.joined(as_tables(arrays, name)) if arrays else _steps_of_array(y, name)[0]
+
+
+def check_same_spans(y: Sequences, other: Sequences, name: str) -> None:
+    """Refuse sequences that have not as many samples and steps as others."""
+    check_consistent_length(other, y)
+    unequal = y.spans != other.spans
+    if unequal.any():
+        sample = int(np.argmax(unequal))
+        raise ValueError(
+            f"y has {y.spans[sample]} steps at sample {sample}, {name} has {other.spans[sample]}."
+        )
 
 
 def is_full(y: Sequences) -> bool:
@@ -170,13 +180,7 @@ def labels_every_output(y: Sequences) -> bool:
 def drop_unused(
     X: Sequences, y: Sequences, sample_weight: ArrayLike | None
 ) -> tuple[Sequences, Sequences, NDArray[np.float64] | None]:
-    """Leave out the samples of weight zero, and those without any label.
-
-    Raises
-    ------
-    ValueError
-        If a weight is negative, not finite or masked, or if no sample is left.
-    """
+    """Leave out samples of weight zero or without any label; no weight is larger than 1."""
     if sample_weight is None and is_full(y):
         return X, y, None
     kept = n_labels(y) > 0
@@ -184,81 +188,12 @@ def drop_unused(
         raise ValueError("y has no label: it is NaN throughout.")
     weight = None
     if sample_weight is not None:
-        weight = check_sample_weight(sample_weight, X, dtype=np.float64, ensure_non_negative=True)
+        weight = _checked_weight(sample_weight, X, dtype=np.float64, ensure_non_negative=True)
         kept &= weight > 0
         if not kept.any():
             raise ValueError("sample_weight is zero for every sample that has a label.")
         weight = weight[kept] / weight.max()
     return (X, y, weight) if kept.all() else (X[kept], y[kept], weight)
-
-
-def check_sample_weight(sample_weight: ArrayLike, X: Sequences, **kwargs: Any) -> NDArray[Any]:
-    """Check weights as scikit-learn does, whatever library their array is of.
-
-    Raises
-    ------
-    ValueError
-        If they are masked, or not as scikit-learn expects.
-    """
-    # scikit-learn wants an array, and asks it for the number of samples alone.
-    samples, given = np.empty(len(X)), opened(sample_weight, "sample_weight")
-    weight: NDArray[Any] = _check_sample_weight(given, samples, **kwargs)
-    return weight
-
-
-def mean_and_scale_of_labels(
-    y: Sequences, sample_weight: NDArray[np.float64] | None
-) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Mean and standard deviation of each output over its labels.
-
-    Raises
-    ------
-    ValueError
-        If an output has no label.
-    """
-    moments = moments_of_known(y, sample_weight, lambda labels: ~np.isnan(labels))
-    for output, labels in enumerate(moments):
-        if not labels.n_seen:
-            raise ValueError(f"y has no label for output {output}.")
-    mean, scale = zip(*(labels.mean_and_scale() for labels in moments), strict=True)
-    return np.concatenate(mean), np.concatenate(scale)
-
-
-def median_and_spread_of_labels(
-    y: Sequences, sample_weight: NDArray[np.float64] | None
-) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Median and spread of each output over its labels, which large targets cannot move.
-
-    The spread is the range of the middle half, or where that is zero of the middle nine tenths,
-    over what it is in a normal distribution of standard deviation 1; or else the standard
-    deviation.
-
-    Raises
-    ------
-    ValueError
-        If an output has no label.
-    """
-    mean, scale = mean_and_scale_of_labels(y, sample_weight)
-    labels = y.steps()
-    weight = np.ones(len(y)) if sample_weight is None else sample_weight
-    weights = np.repeat(weight, y.lengths)
-    for output, column in enumerate(labels.T):
-        known = ~np.isnan(column)
-        at = [0.05, 0.25, 0.5, 0.75, 0.95]
-        low, first, median, third, high = _quantiles(column[known], weights[known], at)
-        mean[output] = median
-        spread = (third - first) / MIDDLE_HALF or (high - low) / MIDDLE_NINE_TENTHS
-        scale[output] = spread or scale[output]
-    return mean, scale
-
-
-def _quantiles(
-    values: NDArray[Any], weights: NDArray[np.float64], at: list[float]
-) -> NDArray[np.float64]:
-    """Quantiles of weighted values, interpolated; a weight of two is nearly two values."""
-    order = np.argsort(values)
-    centres = np.cumsum(weights[order]) - weights[order] / 2
-    return np.interp(np.multiply(at, weights.sum()), centres, values[order].astype(np.float64))
 
 
 def mean_score(
@@ -269,24 +204,12 @@ def mean_score(
 ) -> float:
     """Score each output over its labels, and take the mean.
 
-    Parameters
-    ----------
-    score : callable
-        Called with the labels of an output, shape (n_labels,), the predictions for them,
-        and `sample_weight`.
-
-    y_true : Sequences
-        Targets.
-
-    y_pred : ndarray of shape (n_samples or steps, n_outputs, ...)
-        Predictions.
-
-    sample_weight : array-like of shape (n_samples,) or None
-        Weights, the same at all steps of a sample.
+    `score` takes the labels of an output, the predictions for them and `sample_weight`. The
+    predictions have shape (n_samples or steps, n_outputs, ...); weights are one a sample.
     """
     weight = None
     if sample_weight is not None:
-        weight = np.repeat(check_sample_weight(sample_weight, y_true), y_true.lengths)
+        weight = np.repeat(_checked_weight(sample_weight, y_true), y_true.lengths)
     scores = []
     outputs = zip(y_true.steps().T, np.moveaxis(y_pred, 1, 0), strict=True)
     for output, (labels, predictions) in enumerate(outputs):
@@ -298,51 +221,24 @@ def mean_score(
     return float(np.mean(scores))
 
 
-def _one_a_sample(X: Sequences, y: ArrayLike) -> tuple[Sequences, TargetForm]:
-    y = opened(y, "y")
-    arrays = as_list(y, "y") or []
-    if len({array.shape for array in arrays}) > 1:
-        raise ValueError("y has sequences of unequal shapes, which need return_sequences=True.")
-    if arrays:
-        y = np.stack(arrays)
-    if n_dims(y) not in (1, 2, 3):
-        raise ValueError(
-            f"y should be a 1d array, (n_samples,), 2d, (n_samples, n_outputs), or 3d, "
-            f"(n_samples, horizon, n_columns); got shape {np.shape(y)} instead."
-        )
-    targets = _check_array(y)
-    check_consistent_length(X, targets)
-    check_finite(targets, "y", allow_nan=True)
-    form = TargetForm(
-        targets.dtype,
-        has_steps=False,
-        has_outputs=targets.ndim > 1,
-        horizon=targets.shape[1] if targets.ndim == 3 else None,
-    )
-    return Sequences.equal(targets.reshape(len(targets), 1, -1)), form
-
-
-def _steps_of_array(y: ArrayLike, name: str) -> tuple[Sequences, TargetForm]:
+def _steps_of_array(y: Any, name: str) -> tuple[Sequences, TargetForm]:
     if n_dims(y) not in (2, 3):
         raise ValueError(
             f"A target at each step has shape (n_samples, n_timesteps) or (n_samples, "
             f"n_timesteps, n_outputs); {name} has {np.shape(y)}."
         )
-    targets = _check_array(y)
+    targets = _as_array(y)
     form = TargetForm(targets.dtype, has_steps=True, has_outputs=targets.ndim == 3)
-    targets = targets if targets.ndim == 3 else targets[:, :, np.newaxis]
-    return Sequences.equal(targets), form
+    return Sequences.equal(targets if targets.ndim == 3 else targets[:, :, np.newaxis]), form
 
 
-def _check_array(y: ArrayLike) -> NDArray[Any]:
+def _as_array(y: Any) -> NDArray[Any]:
+    """Make an array of real numbers and NaN, as scikit-learn does."""
+    if is_plain(y, 1, 2, 3):
+        return y
     with naming("y"):
         targets: NDArray[Any] = check_array(
-            y,
-            ensure_2d=False,
-            allow_nd=True,
-            dtype="numeric",
-            ensure_all_finite=False,
-            input_name="y",
+            y, ensure_2d=False, allow_nd=True, ensure_all_finite=False, input_name="y"
         )
     check_real(targets, "y")
     if 0 in targets.shape:
@@ -350,50 +246,17 @@ def _check_array(y: ArrayLike) -> NDArray[Any]:
     return targets
 
 
-def _check_labels(y: Sequences) -> None:
-    for block in y.blocks():
-        part = y[block]
-        steps = part.steps()
-        bad = np.abs(steps.astype(np.float64)) > LARGEST
-        if bad.any():
-            place, output = np.argwhere(bad)[0]
-            ends = np.cumsum(part.lengths)
-            sample = int(np.searchsorted(ends, place, side="right"))
-            step = place - (ends - part.lengths)[sample]
-            raise ValueError(
-                f"Input y contains {steps[place, output]:g} at sample {block.start + sample}, "
-                f"step {step}, output {output}; expected at most {LARGEST:g}, or NaN for no label."
-            )
-
-
-def check_same_spans(y: Sequences, other: Sequences, name: str) -> None:
-    """Refuse sequences that have not as many samples and steps as others."""
-    check_consistent_length(other, y)
-    unequal = y.spans != other.spans
-    if unequal.any():
-        sample = int(np.argmax(unequal))
-        raise ValueError(
-            f"y has {y.spans[sample]} steps at sample {sample}, {name} has {other.spans[sample]}."
-        )
-
-
-def _aligned(y: Sequences, X: Sequences) -> Sequences:
-    check_same_spans(y, X, "X")
-    if np.array_equal(X.lengths, X.spans):
-        return y
-    aligned = replace(y, leading=X.leading, lengths=X.lengths)
-    lost = n_labels(y) > n_labels(aligned)
-    if lost.any():
-        raise ValueError(
-            f"y has a label at sample {int(np.argmax(lost))} where X has no step; expected NaN."
-        )
-    return aligned
-
-
-def _at_present_steps(y: NDArray[Any], X: Sequences) -> NDArray[Any]:
-    """Spread predictions over all steps of X, NaN where X is missing."""
-    if len(y) == X.spans.sum():
-        return y
-    spread = np.full((X.spans.sum(), *y.shape[1:]), np.nan, dtype=y.dtype)
-    spread[ranges(np.cumsum(X.spans) - X.spans + X.leading, X.lengths)] = y
-    return spread
+def _checked_weight(
+    sample_weight: ArrayLike,
+    X: Sequences,
+    *,
+    dtype: type | None = None,
+    ensure_non_negative: bool = False,
+) -> NDArray[Any]:
+    """Check weights as scikit-learn does, whatever library their array is of."""
+    # scikit-learn reads the number of samples alone from the array that it wants.
+    samples, given = np.empty(len(X)), opened(sample_weight, "sample_weight")
+    weight: NDArray[Any] = check_sample_weight(
+        given, samples, dtype=dtype, ensure_non_negative=ensure_non_negative
+    )
+    return weight

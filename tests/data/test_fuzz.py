@@ -75,7 +75,7 @@ VALUES = {
         ),
     ),
     "bidirectional": BOOLEANS,
-    "skip": words("auto", "residual", None),
+    "skip": words("residual", None),
     "pooling": words("last", "mean", "max", "concat"),
     "head_units": (
         st.sampled_from([(), [], (3,), [2, 3], np.array([4]), np.array([], int), range(1, 3)]),
@@ -136,7 +136,6 @@ VALUES = {
         st.one_of(integers(1, 3), st.sampled_from([HUGE, True])),
         st.sampled_from([0, -1, None, "auto", [3], *NOT_AN_INTEGER]),
     ),
-    "tol": one_of((0, 0.0, 1e-300, 1e-4, 1e30, np.float32(0.1)), (-1e-4, INF, None, "auto", NAN)),
     "warm_start": BOOLEANS,
     "precision": words("float32", "float64"),
     "device": one_of(

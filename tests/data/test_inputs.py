@@ -1,4 +1,5 @@
-from collections import deque
+import ast
+import re
 
 import numpy as np
 import pandas as pd
@@ -6,490 +7,462 @@ import polars as pl
 import pytest
 import torch
 from scipy import sparse
-from sklearn import config_context
-from sklearn.base import clone
-from skorch.helper import SliceDataset
-from torch.nn.utils.rnn import pack_sequence
-from torch.utils.data import DataLoader, Dataset, TensorDataset
 
-from sklstm import StackedLSTMRegressor, step_scorer
+from sklstm import LagWindows, StackedLSTMRegressor
+from sklstm.data.inputs import read_inputs
 
-RNG = np.random.default_rng(0)
-X = RNG.normal(size=(8, 6, 2))
-Y = X[:, -1, 0]
-LISTED = [RNG.normal(size=(span, 2)) for span in [5, 3, 7, 1, 7, 4, 2, 6]]
-STEPS = [np.cumsum(x[:, 0]) for x in LISTED]
+MODEL = StackedLSTMRegressor(n_layers=1, units=4, max_epochs=1, random_state=0)
 
 
 def fitted(X, y, **params):
-    defaults = {"n_layers": 1, "units": 4, "max_epochs": 1, "random_state": 0}
-    return StackedLSTMRegressor(**{**defaults, **params}).fit(X, y)
+    return StackedLSTMRegressor(**{**MODEL.get_params(), **params}).fit(X, y)
 
 
-MODEL, ROWS = fitted(X, Y), fitted(X[:, :, 0], Y)
-MANY = fitted(X, X[:, :, 0], return_sequences=True)
+def with_value(X, place, value):
+    X = X.copy()
+    X[place] = value
+    return X
 
 
-class Pairs(Dataset):
-    def __init__(self, X, y):
-        self.X, self.y = X, y
-
-    def __len__(self):
-        return len(self.X)
-
-    def __getitem__(self, i):
-        return self.X[i], self.y[i]
-
-
-def packed(arrays):
-    return pack_sequence([torch.tensor(array) for array in arrays], enforce_sorted=False)
+def test_rows_of_2d_x_are_univariate_sequences(sequences):
+    X, y = sequences
+    rows = X[:, :, 0]
+    expected = fitted(rows[:, :, np.newaxis], y).predict(rows[:, :, np.newaxis])
+    model = fitted(rows, y)
+    assert model.n_features_in_ == 7
+    assert model.module_.layers[0].input_size == 1
+    assert np.array_equal(model.predict(rows), expected)
 
 
-# packed sequences, datasets
+def test_n_timesteps_reads_all_features_of_the_first_step_first(sequences):
+    X, y = sequences
+    expected = fitted(X, y).predict(X)
+    model = fitted(X.reshape(60, 21), y, n_timesteps=7)
+    assert model.n_features_in_ == 21
+    assert np.array_equal(model.predict(X.reshape(60, 21)), expected)
 
 
-def test_packed_sequences_are_the_list_in_its_own_order():
-    expected = fitted(LISTED, Y).predict(LISTED)
-    assert np.array_equal(fitted(packed(LISTED), Y).predict(LISTED), expected)
-    assert np.array_equal(MODEL.predict(packed(LISTED)), MODEL.predict(LISTED))
-    assert MODEL.score(packed(LISTED), Y) == MODEL.score(LISTED, Y)
+def test_n_features_in_counts_features_of_a_step_of_3d_x(sequences):
+    assert fitted(*sequences).n_features_in_ == 3
 
 
-def test_packed_sequences_that_were_sorted_before_are_read_as_well():
-    by_length = sorted(LISTED, key=len, reverse=True)
-    sequences = pack_sequence([torch.tensor(x) for x in by_length])
-    assert sequences.unsorted_indices is None
-    assert np.array_equal(MODEL.predict(sequences), MODEL.predict(by_length))
+def test_length_of_3d_sequences_may_differ_in_predict(sequences):
+    X, y = sequences
+    assert fitted(X, y).predict(X[:, :4]).shape == (60,)
 
 
-def test_packed_series_are_univariate():
-    series = [x[:, 0] for x in LISTED]
-    model = fitted(packed(series), Y)
-    assert model.n_features_in_ == 1
-    assert np.array_equal(model.predict(series), fitted(series, Y).predict(series))
-
-
-def test_packed_targets_are_answered_with_a_list():
-    model = fitted(packed(LISTED), packed(STEPS), return_sequences=True)
-    expected = fitted(LISTED, STEPS, return_sequences=True)
-    assert all(map(np.array_equal, model.predict(LISTED), expected.predict(LISTED)))
-    assert model.score(packed(LISTED), packed(STEPS)) == expected.score(LISTED, STEPS)
-
-
-def test_packed_sequences_with_gradients_are_refused_by_name():
-    sequences = pack_sequence([torch.zeros(3, 2, requires_grad=True)] * 8)
-    with pytest.raises(ValueError, match=r"X is not an array of real numbers: .*requires grad"):
-        MODEL.predict(sequences)
-
-
-@pytest.mark.parametrize("one", [lambda x: x, torch.tensor, lambda x: x.tolist()])
-@pytest.mark.parametrize("sequences", [list(X), LISTED], ids=["equal", "unequal"])
-def test_slices_of_a_dataset_are_lists(one, sequences):
-    data = Pairs([one(x) for x in sequences], [one(y) for y in Y])
-    model = fitted(SliceDataset(data), SliceDataset(data, idx=1))
-    expected = fitted(sequences, Y)
-    assert np.array_equal(model.predict(SliceDataset(data)), expected.predict(sequences))
-    assert MODEL.score(SliceDataset(data), SliceDataset(data, idx=1)) == MODEL.score(sequences, Y)
-
-
-def test_a_slice_of_a_dataset_that_does_not_have_it_is_no_empty_list():
-    with pytest.raises(IndexError, match="only 2 elements"):
-        fitted(SliceDataset(Pairs(X, Y), idx=2), Y)
+@pytest.mark.parametrize("frame", [pd.DataFrame, pl.DataFrame])
+def test_data_frames_are_read_as_arrays(frame, sequences):
+    X, y = sequences
+    rows = X[:, :, 0]
+    table = frame({f"lag{i}": rows[:, i] for i in range(7)})
+    model = fitted(table, y)
+    assert list(model.feature_names_in_) == list(table.columns)
+    assert np.array_equal(model.predict(table), fitted(rows, y).predict(rows))
 
 
 @pytest.mark.parametrize(
-    ("data", "message"),
+    "form",
     [
-        (Pairs(X, Y), r"X is a Pairs; .*X=\[x for x, _ in dataset\] and .*SliceDataset\("),
-        (TensorDataset(torch.tensor(X), torch.tensor(Y)), "X is a TensorDataset; .*SliceDataset"),
-        (DataLoader(Pairs(X, Y)), r"X is a DataLoader; .*dataset = X.dataset .*SliceDataset\("),
-        (deque(LISTED), None),
-        (zip(X, Y, strict=True), r"X is a zip; .*list\(X\)"),
-        ({1, 2}, r"X is a set; .*list\(X\)"),
-        ({"load": X}, r"X is a dict with the keys 'load'; .*static\[:, np.newaxis\]"),
-        ({f"x{i}": X for i in range(5)}, "the keys 'x0', 'x1', 'x2', ...; expected one array"),
-        (pd.DataFrame(X[0]).groupby(0), r"X is a DataFrameGroupBy; .*\[g for _, g in df.groupby"),
-        (pd.DataFrame(X[0]).groupby(0)[1], r"X is a SeriesGroupBy; .*\[g for _, g in df.groupby"),
-        (pl.DataFrame(X[0]).group_by("column_0"), r"X is a GroupBy; .*\[g for _, g in df.groupby"),
-        ("text", "got a scalar: str"),
-        (None, "got a scalar: NoneType"),
+        lambda X: X.tolist(),
+        np.asfortranarray,
+        lambda X: X[::-1][::-1],
+        lambda X: np.repeat(X, 2, axis=1)[:, ::2],
+        lambda X: X.astype(">f8"),
+        lambda X: X.astype(object),
+        lambda X: np.lib.stride_tricks.as_strided(X, X.shape, X.strides, writeable=False),
     ],
-    ids=lambda value: type(value).__name__,
+    ids=["list", "fortran", "negative strides", "strided", "big-endian", "object", "read-only"],
 )
-def test_what_holds_samples_but_is_no_array_is_refused_with_a_way_on(data, message):
-    if message is None:
-        assert MODEL.predict(data).shape == (8,)
-        return
-    for call in (lambda: fitted(data, Y), lambda: MODEL.predict(data)):
-        with pytest.raises(ValueError, match=message):
-            call()
+def test_memory_layout_does_not_matter(form, sequences):
+    X, y = sequences
+    model = fitted(form(X), y)
+    assert np.array_equal(model.predict(form(X)), fitted(X, y).predict(X))
 
 
-STATIC = RNG.normal(size=(8, 3))
+@pytest.mark.parametrize("dtype", ["float16", "float32", "int8", "int64", "uint16", "bool"])
+def test_numeric_dtypes_are_accepted(dtype):
+    X = (np.arange(60).reshape(10, 3, 2) % 7 > 2).astype(dtype)
+    prediction = fitted(X, np.arange(10.0)).predict(X)
+    assert prediction.dtype == np.float64
+    assert np.isfinite(prediction).all()
 
 
-@pytest.mark.parametrize("inputs", [[X, STATIC], (STATIC, X), [X, X]], ids=["last", "first", "no"])
-def test_several_inputs_are_refused_with_the_line_that_makes_them_one(inputs):
-    with pytest.raises(ValueError, match=r"shape \(8, 6, 2\).*np.concatenate\(\[sequences, np.re"):
-        fitted(inputs, Y)
+def test_input_arrays_are_not_changed(sequences):
+    X, y = sequences
+    before = X.copy(), y.copy()
+    fitted(X, y, standardize=False).predict(X)
+    assert np.array_equal(X, before[0])
+    assert np.array_equal(y, before[1])
 
 
-def test_the_line_for_static_features_works():
-    sequences, static = X, STATIC
-    with pytest.raises(ValueError, match="one value a sequence") as caught:
-        fitted([sequences, static], Y)
-    line = str(caught.value).split("at each step: ")[1].rstrip(".")
-    together = eval(line)
-    assert together.shape == (8, 6, 5)
-    assert np.array_equal(together[:, 3, 2:], static)
-
-
-# data frames
-
-
-def table(column):
-    return {"a": list(Y), "it": list(column)}
-
-
-DATES = pd.date_range("2020-01-01", periods=8).to_pydatetime()
-COLUMNS = {
-    "dates": DATES,
-    "durations": DATES - DATES[0],
-    "text": list("abcdefgh"),
-    "times": [date.time() for date in DATES],
-}
-
-
-@pytest.mark.parametrize("frame", [pd.DataFrame, pl.DataFrame], ids=["pandas", "polars"])
-@pytest.mark.parametrize("name", COLUMNS)
-def test_a_column_without_numbers_is_named_with_its_dtype(frame, name):
-    data = frame(table(COLUMNS[name]))
-    dtype = str(data["it"].dtype).replace("[", r"\[").replace("(", r"\(")[:8]
-    message = f"X has a column 'it' of dtype {dtype}.*Drop it.*make_column_transformer"
-    for model in (StackedLSTMRegressor(), ROWS):
-        with pytest.raises(ValueError, match=message):
-            model.fit(data, Y) if model is not ROWS else model.predict(data)
-    with pytest.raises(ValueError, match=message.replace("X has", r"X\[2\] has")):
-        MODEL.predict([X[0], X[1], data])
-    with pytest.raises(ValueError, match=message.replace("X has", "y has")):
-        fitted(X, data)
-
-
+@pytest.mark.parametrize("shape", [(60,), (60, 1), (60, 3)])
 @pytest.mark.parametrize(
-    "column",
+    ("x_dtype", "y_dtype", "dtype"),
     [
-        pd.Categorical(list("abcdefgh")),
-        pd.Series(DATES).dt.tz_localize("UTC"),
-        pd.Series(DATES).dt.to_period("D"),
-        [10**400] * 8,
-        [{}] * 8,
-    ],
-    ids=["categories", "time zone", "periods", "huge integers", "dicts"],
-)
-def test_columns_of_pandas_that_hold_no_numbers_are_named(column):
-    with pytest.raises(ValueError, match="X has a column 'it' of dtype"):
-        fitted(pd.DataFrame({"a": Y, "it": column}), Y)
-
-
-@pytest.mark.parametrize(
-    "column",
-    [
-        pd.Series(range(8), dtype=object),
-        pd.Series(range(8), dtype="Int64"),
-        pd.Series(range(8), dtype="category"),
-        pd.Series([True, False] * 4),
-        pd.Series([True, False] * 4, dtype="boolean"),
-    ],
-    ids=["objects", "Int64", "categories", "bool", "boolean"],
-)
-def test_columns_of_pandas_that_hold_numbers_are_read(column):
-    data = pd.DataFrame({"a": Y, "it": column})
-    expected = fitted(data.astype(float).to_numpy(), Y).predict(data.astype(float).to_numpy())
-    model = fitted(data, Y)
-    assert list(model.feature_names_in_) == ["a", "it"]
-    assert np.array_equal(model.predict(data), expected)
-
-
-@pytest.mark.parametrize("dtype", [pl.Int8, pl.Boolean, pl.Float32, pl.Decimal(10, 2)], ids=str)
-def test_columns_of_polars_that_hold_numbers_are_read(dtype):
-    data = pl.DataFrame({"a": Y, "it": pl.Series([0, 1] * 4).cast(dtype)})
-    plain = np.column_stack([Y, [0, 1] * 4])
-    assert np.array_equal(fitted(data, Y).predict(data), fitted(plain, Y).predict(plain))
-
-
-def test_missing_numbers_of_a_data_frame_are_named_by_their_place():
-    data = pd.DataFrame({"a": Y, "it": pd.Series([1, pd.NA] * 4, dtype="Int64")})
-    with pytest.raises(ValueError, match="NaN at sample 1, column 1"):
-        fitted(data, Y)
-
-
-@pytest.fixture
-def frames():
-    """A data frame a sample; NaN at the first step of one of them."""
-    tables = [pd.DataFrame(x, columns=["a", "b"]) for x in X]
-    tables[3].loc[0] = np.nan
-    return tables
-
-
-def test_missing_steps_of_nullable_data_frames_are_nan(frames):
-    nullable = [frame.astype("Float64") for frame in frames]
-    assert nullable[3].loc[0, "a"] is pd.NA
-    expected = fitted(frames, Y).predict(frames)
-    assert np.array_equal(fitted(nullable, Y).predict(nullable), expected)
-    nullable[2].loc[3, "b"] = pd.NA
-    with pytest.raises(ValueError, match="NaN at sample 2, step 3, feature 1"):
-        MODEL.predict(nullable)
-
-
-@pytest.mark.parametrize("form", [list, np.array, pd.Series], ids=["list", "array", "Series"])
-def test_na_among_the_labels_is_a_missing_label(form):
-    given = form(np.array([Y[0], pd.NA, *Y[2:]], dtype=object))
-    labels = np.r_[Y[0], np.nan, Y[2:]]
-    model = fitted(X, given)
-    assert np.array_equal(model.predict(X), fitted(X, labels).predict(X))
-    assert model.score(X, given) == model.score(X, labels)
-
-
-@pytest.mark.parametrize(
-    "form", [np.array, list, lambda X: X.tolist()], ids=["array", "2-D", "list"]
-)
-def test_na_in_an_array_of_objects_is_nan(form):
-    x, expected = X.astype(object), X.copy()
-    x[1, 0], expected[1, 0] = pd.NA, np.nan
-    assert np.array_equal(MODEL.predict(form(x)), MODEL.predict(expected))
-    assert np.array_equal(fitted(form(x), Y).predict(X), fitted(expected, Y).predict(X))
-    x[1, 2, 1] = pd.NA
-    with pytest.raises(ValueError, match="NaN at sample 1, step 2, feature 1"):
-        MODEL.predict(form(x))
-
-
-def test_na_in_a_column_of_objects_is_nan():
-    data = pd.DataFrame({"a": Y, "b": np.array([1, pd.NA] * 4, dtype=object)})
-    with pytest.raises(ValueError, match="NaN at sample 1, column 1"):
-        fitted(data, Y)
-    numbers = np.column_stack([Y, [1, np.nan] * 4])
-    assert np.array_equal(fitted(X, data).predict(X), fitted(X, numbers).predict(X))
-    assert data.loc[1, "b"] is pd.NA
-
-
-def test_an_object_in_an_array_is_refused_with_the_name_of_the_array():
-    with pytest.raises(TypeError, match=r"X is not an array of real numbers: .*'dict'"):
-        MODEL.predict(np.full((8, 6, 2), {}, dtype=object))
-
-
-LAZY = pl.DataFrame(X[0]).lazy()
-RECORDS = pd.DataFrame(X[:, :, 0], columns=list("abcdef")).to_records(index=False)
-
-
-@pytest.mark.parametrize(
-    ("name", "call"),
-    [
-        ("X", lambda: fitted(LAZY, Y)),
-        ("X", lambda: MODEL.predict(LAZY)),
-        (r"X\[0\]", lambda: MODEL.predict([LAZY] * 8)),
-        ("y", lambda: fitted(X, LAZY)),
+        ("float64", "float64", "float64"),
+        ("float32", "float32", "float32"),
+        ("float32", "float64", "float64"),
+        ("float64", "float32", "float64"),
+        ("float32", "int64", "float64"),
     ],
 )
-def test_a_lazy_frame_is_refused_without_a_query(name, call):
-    with pytest.raises(ValueError, match=rf"^{name} is a LazyFrame.*call \.collect\(\) first"):
-        call()
+def test_predictions_take_the_form_of_y(shape, x_dtype, y_dtype, dtype, sequences):
+    X, _ = sequences
+    y = np.arange(np.prod(shape)).reshape(shape).astype(y_dtype)
+    prediction = fitted(X.astype(x_dtype), y).predict(X.astype(x_dtype))
+    assert prediction.shape == shape
+    assert prediction.dtype == dtype
 
 
-@pytest.mark.parametrize("form", [lambda x: x, np.array], ids=["records", "structured"])
-def test_named_fields_are_refused_with_the_line_that_makes_columns(form):
-    message = r"X has named fields, 'a', 'b', 'c', \.\.\., and .*pd.DataFrame\(X\)"
-    for call in (fitted, lambda X, y: ROWS.predict(X)):
-        with pytest.raises(ValueError, match=message):
-            call(form(RECORDS), Y)
-    with pytest.raises(ValueError, match=r"y has named fields.*pd.DataFrame\(y\)"):
-        fitted(X, form(RECORDS))
-    with pytest.raises(ValueError, match=r"X\[0\] has named fields"):
-        fitted([form(RECORDS)] * 8, Y)
+def test_a_single_column_in_a_frame_is_a_column_in_the_predictions(sequences):
+    X, y = sequences
+    assert fitted(X, pd.DataFrame({"y": y})).predict(X).shape == (60, 1)
+    assert fitted(X, pd.Series(y)).predict(X).shape == (60,)
 
 
-@pytest.mark.parametrize("form", [sparse.csr_matrix, sparse.coo_array])
-def test_a_list_of_sparse_arrays_is_refused(form):
-    with pytest.raises(ValueError, match=r"X\[0\] is sparse; .*X\[0\].toarray\(\)"):
-        fitted([form(x) for x in X], Y)
+def test_predictions_keep_the_digits_of_targets_with_a_large_offset(sequences):
+    X, y = sequences
+    plain = fitted(X, y).predict(X)
+    np.testing.assert_allclose(fitted(X, y + 1e9).predict(X) - 1e9, plain, atol=1e-4)
+
+
+GOOD = np.random.default_rng(0).normal(size=(6, 5, 2))
+TARGET = np.arange(6.0)
 
 
 @pytest.mark.parametrize(
-    "grouped",
+    ("X", "message"),
     [
-        lambda df: df.groupby("id"),
-        lambda df: df.groupby(["id"]),
-        lambda df: df.groupby("id")["a"],
-        lambda df: pl.DataFrame(df).group_by("id"),
-    ],
-    ids=["key", "keys", "series", "polars"],
-)
-def test_pairs_of_a_key_and_a_group_are_refused_with_the_line_for_groups(grouped):
-    long = pd.DataFrame({"id": np.repeat(range(8), 6), "a": X[:, :, 0].ravel()})
-    with pytest.raises(ValueError, match=r"X\[0\] is a pair .*\[g for _, g in df.groupby"):
-        fitted(list(grouped(long)), Y)
-
-
-NESTED = {
-    "series": lambda: pd.DataFrame(
-        {f"dim_{i}": list(map(pd.Series, X[:, :, i])) for i in range(2)}
-    ),
-    "arrays": lambda: pd.DataFrame({f"dim_{i}": list(X[:, :, i]) for i in range(2)}),
-    "polars": lambda: pl.DataFrame({f"dim_{i}": X[:, :, i].tolist() for i in range(2)}),
-}
-
-
-@pytest.mark.parametrize("kind", NESTED)
-def test_a_frame_of_sequences_is_refused_with_the_line_that_makes_a_list(kind):
-    frame = NESTED[kind]()
-    with pytest.raises(ValueError, match=r"X has a column 'dim_0' .*hold sequences") as caught:
-        fitted(frame, Y)
-    line = str(caught.value).split("hold sequences: ")[1].rstrip(".")
-    assert np.array_equal(eval(line, {"np": np, "X": frame}), X)
-
-
-def test_an_array_of_sequences_is_refused_by_name():
-    with pytest.raises(ValueError, match=r"X must hold numbers: .*with a sequence"):
-        fitted(NESTED["series"]().to_numpy(), Y)
-
-
-# nested lists, None, huge integers
-
-
-@pytest.mark.parametrize("frame", [pd.Series, pl.Series], ids=["pandas", "polars"])
-def test_a_series_of_lists_is_the_list_of_lists(frame):
-    rows = X[:, :, 0].tolist()
-    model = fitted(frame(rows), Y)
-    assert model.n_features_in_ == 6
-    assert np.array_equal(model.predict(frame(rows)), ROWS.predict(rows))
-    ragged = [x[:, 0].tolist() for x in LISTED]
-    assert np.array_equal(
-        fitted(frame(ragged), Y).predict(frame(ragged)), fitted(ragged, Y).predict(ragged)
-    )
-
-
-def test_a_series_of_nested_lists_is_three_dimensional():
-    assert np.array_equal(MODEL.predict(pd.Series(X.tolist())), MODEL.predict(X))
-
-
-def test_none_is_nan_whatever_else_is_in_the_call():
-    short, long = [[1.0, 2.0], [3.0, 4.0]], [[1.0, 2.0], [3.0, 4.0], [None, None]]
-    alone = MODEL.predict([short])
-    for others in ([], [short], [long], [long, short], [[[1.0, 2.0]]]):
-        assert MODEL.predict([long, *others])[0] == alone[0]
-    middle = [[1.0, 2.0], [None, None], [3.0, 4.0]]
-    for others in ([], [middle], [short]):
-        with pytest.raises(ValueError, match="X contains NaN at sample 0, step 1, feature 0"):
-            MODEL.predict([middle, *others])
-    with pytest.raises(ValueError, match="X contains NaN at sample 0, column 1"):
-        ROWS.predict([[1, None, 3, 4, 5, 6]])
-
-
-@pytest.mark.parametrize(
-    "form", [list, lambda X: np.array(X, dtype=object)], ids=["list", "object array"]
-)
-def test_huge_integers_are_refused_by_name(form):
-    equal = [[[10**400, 1], [1, 2]], [[1, 2], [1, 2]]]
-    for call in (lambda: fitted(form(equal), [1, 2]), lambda: MODEL.predict(form(equal))):
-        with pytest.raises(ValueError, match="X is not an array of real numbers: int too large"):
-            call()
-    with pytest.raises(ValueError, match=r"X\[1\] is not an array of real numbers: int too large"):
-        MODEL.predict([[[1, 2]], [[10**400, 1], [1, 2]]])
-    with pytest.raises(ValueError, match="y is not an array of real numbers: int too large"):
-        fitted(X, form([10**400, *range(7)]))
-
-
-# masks
-
-
-def masked(values):
-    return np.ma.masked_array(
-        values, mask=np.arange(np.size(values)).reshape(np.shape(values)) == 3
-    )
-
-
-@pytest.mark.parametrize(
-    ("name", "call"),
-    [
-        ("X", lambda: fitted(masked(X), Y)),
-        ("X", lambda: MODEL.predict(masked(X))),
-        ("X", lambda: MODEL.score(masked(X), Y)),
-        ("X", lambda: ROWS.predict(masked(X[:, :, 0]))),
-        (r"X\[2\]", lambda: MODEL.predict([*LISTED[:2], masked(LISTED[2])])),
-        ("y", lambda: fitted(X, masked(Y))),
-        ("y", lambda: fitted(X, masked(X))),
-        ("y", lambda: MODEL.score(X, masked(Y))),
-        ("y", lambda: fitted(X, masked(X[:, :, 0]), return_sequences=True)),
-        (r"y\[0\]", lambda: fitted(LISTED, [masked(STEPS[0]), *STEPS[1:]], return_sequences=True)),
-        ("y", lambda: step_scorer("r2")(MANY, X, masked(X[:, :, 0]))),
-        ("sample_weight", lambda: StackedLSTMRegressor().fit(X, Y, masked(np.ones(8)))),
-        ("sample_weight", lambda: StackedLSTMRegressor().partial_fit(X, Y, masked(np.ones(8)))),
-        ("sample_weight", lambda: MODEL.score(X, Y, masked(np.ones(8)))),
-        ("sample_weight", lambda: step_scorer("r2")(MANY, X, X[:, :, 0], masked(np.ones(8)))),
+        (GOOD[:, 0, 0], "1D array"),
+        (GOOD[..., np.newaxis], "4 dimensions"),
+        (np.float64(3.0), "scalar"),
+        (GOOD[:0], "0 sample"),
+        (GOOD[:, :0], r"\(6, 0, 2\)"),
+        (GOOD[:, :, :0], r"\(6, 5, 0\)"),
+        (np.empty((6, 0)), "0 feature"),
+        (with_value(GOOD, (3, 4, 1), np.nan), "X contains NaN at sample 3, step 4, feature 1"),
+        (
+            with_value(GOOD, (0, 0, 0), -np.inf),
+            "X contains infinity at sample 0, step 0, feature 0",
+        ),
+        (with_value(GOOD[:, :, 0], (2, 3), np.nan), "X contains NaN at sample 2, column 3"),
+        (with_value(GOOD, (1, 2, 0), 1e300), "X contains a value.*1e.300.*sample 1, step 2"),
+        (np.full((6, 5), "a"), "X must hold numbers"),
+        (GOOD.astype(complex), "Complex data"),
+        (GOOD.astype("M8[s]"), r"X has dtype datetime64\[s\]"),
+        ([["1", "b"]] * 6, "X must hold numbers"),
     ],
 )
-def test_masked_entries_are_refused_by_name(name, call):
-    with pytest.raises(ValueError, match=f"{name} has masked entries"):
-        call()
+def test_bad_x_is_refused_with_its_place(X, message):
+    with pytest.raises(ValueError, match=message):
+        MODEL.fit(X, TARGET)
 
 
-def test_a_mask_that_hides_nothing_is_none():
-    plain = np.ma.masked_array
-    weight = np.ones(8)
-    model = StackedLSTMRegressor(1, 4, max_epochs=1, random_state=0)
-    expected = model.fit(X, Y, weight).predict(X)
-    model.fit(plain(X), plain(Y), plain(weight))
-    assert np.array_equal(model.predict(plain(X)), expected)
-    assert model.score(plain(X), plain(Y), plain(weight)) == model.score(X, Y, weight)
+def test_bad_x_is_refused_in_predict_with_its_place():
+    model = fitted(GOOD, TARGET)
+    with pytest.raises(ValueError, match="NaN at sample 5, step 0, feature 1"):
+        model.predict(with_value(GOOD, (5, 0, 1), np.nan))
 
 
-# arrays of other libraries
+def test_the_place_of_a_bad_value_is_right_in_large_data():
+    X = np.zeros((40_000, 100), dtype=np.float32)
+    X[39_999, 99] = np.nan
+    with pytest.raises(ValueError, match="NaN at sample 39999, column 99"):
+        MODEL.fit(X, np.zeros(40_000))
 
 
-@pytest.fixture
-def dispatch(monkeypatch):
-    monkeypatch.setenv("SCIPY_ARRAY_API", "1")
-    try:
-        with config_context(array_api_dispatch=True):
-            yield
-    except ImportError as error:
-        pytest.skip(str(error))
-
-
-@pytest.mark.usefixtures("dispatch")
-def test_tensors_are_arrays_whatever_scikit_learn_does_with_them():
-    tensors = torch.tensor(X), torch.tensor(Y)
-    model = StackedLSTMRegressor(1, 4, max_epochs=1, random_state=0)
-    model.fit(*tensors)
-    assert np.array_equal(model.predict(tensors[0]), fitted(X, Y).predict(X))
-    weight = torch.arange(8.0)
-    expected = clone(model).fit(X, Y, weight.numpy()).predict(X)
-    assert np.array_equal(model.fit(*tensors, weight).predict(tensors[0]), expected)
-    assert model.score(*tensors) == model.score(X, Y)
-    assert np.array_equal(ROWS.predict(tensors[0][:, :, 0]), ROWS.predict(X[:, :, 0]))
-    assert step_scorer("r2")(MANY, tensors[0], tensors[0][:, :, 0]) > -np.inf
-
-
-def test_tensors_that_numpy_does_not_take_are_refused_by_name():
-    with pytest.raises(ValueError, match=r"X is not an array of real numbers: .*Sparse layout"):
-        MODEL.predict(torch.zeros(2, 6, 2).to_sparse())
-
-
-@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float8_e5m2], ids=str)
-def test_tensors_of_floats_for_which_numpy_has_no_dtype_are_read(dtype):
-    x, y = torch.tensor(X).to(dtype), torch.tensor(Y).to(dtype)
-    expected = fitted(x.float(), y.float()).predict(x.float())
-    for inputs, targets in ((x, y), (list(x), list(y))):
-        assert np.array_equal(fitted(inputs, targets).predict(inputs), expected)
-
-
-def test_sparse_x_is_left_to_scikit_learn():
+def test_sparse_x_is_refused():
     with pytest.raises(TypeError, match="Sparse data"):
-        ROWS.predict(sparse.csr_array(X[:, :, 0]))
+        MODEL.fit(sparse.csr_array(GOOD[:, :, 0]), TARGET)
 
 
-@pytest.mark.parametrize("n_layers", ["auto", 2])
-@pytest.mark.parametrize("sizes", [{"units": np.array(4)}, {"dropout": np.array(0.1)}], ids=str)
-def test_an_array_without_axes_is_refused_by_the_name_of_its_parameter(sizes, n_layers):
-    (name,) = sizes
-    with pytest.raises(ValueError, match=rf"{name} must be one number or one .* got array\("):
-        fitted(X, Y, n_layers=n_layers, **sizes)
+@pytest.mark.parametrize(
+    ("y", "message"),
+    [
+        (None, "requires y to be passed"),
+        (TARGET[:5], r"inconsistent numbers of samples: \[6, 5\]"),
+        (np.zeros((6, 2, 2, 1)), r"y should be a 1d array.*\(6, 2, 2, 1\)"),
+        (np.zeros((6, 0)), r"\(6, 0\)"),
+        (np.float64(1.0), "y should be a 1d array"),
+        (TARGET * np.nan, "y has no label: it is NaN throughout"),
+        (with_value(np.zeros((6, 2)), (3, 1), np.inf), "y contains infinity at sample 3, column 1"),
+        (
+            with_value(np.zeros((6, 2, 3)), (3, 1, 2), -np.inf),
+            "y contains infinity at sample 3, step 1, column 2",
+        ),
+        (np.array(list("abcdef")), "y must hold numbers"),
+        (np.array(list("abcdef"), dtype=object), "y must hold numbers.*could not convert"),
+        (TARGET.astype(complex), "Complex data"),
+        (TARGET.astype("m8[s]"), r"y has dtype timedelta64\[s\]"),
+    ],
+)
+def test_bad_y_is_refused_with_its_place(y, message):
+    with pytest.raises(ValueError, match=message):
+        MODEL.fit(GOOD, y)
+
+
+@pytest.mark.parametrize(
+    ("X", "message"),
+    [
+        (GOOD[:, :, :1], "X has 1 features at each step.*fitted with 2 features"),
+        (GOOD[:, :, 0], "X is 2-D, but .* fitted with X that is 3-D"),
+        (GOOD[:, :0], r"\(6, 0, 2\)"),
+    ],
+)
+def test_predict_refuses_what_fit_did_not_see(X, message):
+    model = fitted(GOOD, TARGET)
+    with pytest.raises(ValueError, match=message):
+        model.predict(X)
+
+
+def test_predict_refuses_another_number_of_columns():
+    model = fitted(GOOD[:, :, 0], TARGET)
+    with pytest.raises(ValueError, match=r"X has 4 features, but .* is expecting 5 features"):
+        model.predict(GOOD[:, :4, 0])
+    with pytest.raises(
+        ValueError, match=r"X is 3-D or a list of 2-D arrays, but .* fitted with X that is 2-D"
+    ):
+        model.predict(GOOD)
+
+
+@pytest.mark.parametrize(
+    ("n_features", "X", "message"),
+    [
+        (1, [70.0, 80, 90], r"X has shape \(3,\), but .*\(n_samples, n_timesteps, 1\).*"
+         r"One sequence is np.reshape\(X, \(1, 3, 1\)\)"),
+        (2, np.arange(6), r"X has shape \(6,\).* np.reshape\(X, \(1, 3, 2\)\)"),
+        (2, np.arange(3), r"X has shape \(3,\), but .*, or a list of sequences\.$"),
+        (1, [[70.0], [80], [90]], r"X is 2-D, .* has shape \(3, 1\). One .*\(1, 3, 1\)\)"),
+        (2, np.ones((7, 2)), r"X is 2-D, .* has shape \(7, 2\). One sequence is .*\(1, 7, 2\)\)"),
+        (2, np.ones((7, 6)), r"X is 2-D, .*7 sequences are np.reshape\(X, \(7, 3, 2\)\)"),
+        (2, np.ones((7, 5)), r"X is 2-D, .*2-D arrays. X has shape \(7, 5\)\.$"),
+    ],
+)  # fmt: skip
+def test_predict_says_how_a_single_sequence_is_passed(n_features, X, message):
+    model = fitted(GOOD[:, :, :n_features], TARGET)
+    with pytest.raises(ValueError, match=message):
+        model.predict(X)
+    reshape = re.search(r"np.reshape\(X, (.*)\)\.", message.replace("\\", ""))
+    if reshape:
+        assert model.predict(np.reshape(X, ast.literal_eval(reshape[1]))).ndim == 1
+
+
+def test_a_single_sequence_after_a_fit_to_a_list_of_series():
+    model = fitted(SERIES, EIGHT)
+    with pytest.raises(ValueError, match=r"One sequence is np.reshape\(X, \(1, 5, 1\)\)"):
+        model.predict(SERIES[0])
+    assert model.predict(np.reshape(SERIES[0], (1, 5, 1))) == model.predict(SERIES[:1])
+
+
+def test_a_series_in_fit_is_refused_with_both_ways_on():
+    with pytest.raises(ValueError, match=r"1D array.*\(6,\).*\(1, 6, 1\).*LagWindows"):
+        MODEL.fit(GOOD[:, 0, 0], TARGET)
+
+
+def test_columns_must_be_divisible_by_n_timesteps():
+    with pytest.raises(ValueError, match=re.escape("5 columns, which n_timesteps=2")):
+        fitted(GOOD[:, :, 0], TARGET, n_timesteps=2)
+
+
+SPANS = [5, 3, 7, 1, 7, 4, 2, 6]
+LISTED = [np.random.default_rng(span).normal(size=(span, 2)) for span in SPANS]
+SERIES = [sequence[:, 0] for sequence in LISTED]
+EIGHT = np.arange(8.0)
+
+
+def objects(arrays):
+    container = np.empty(len(arrays), dtype=object)
+    container[:] = arrays
+    return container
+
+
+def padded(arrays, before=0):
+    """A 3-D array, NaN around the sequences."""
+    longest = max(map(len, arrays))
+    rows = np.full((len(arrays), longest, arrays[0].shape[1]), np.nan)
+    for row, array in zip(rows, arrays, strict=True):
+        row[before * (longest - len(array)) // 2 :][: len(array)] = array
+    return rows
+
+
+@pytest.mark.bits
+@pytest.mark.parametrize(
+    "form",
+    [
+        tuple,
+        objects,
+        lambda X: pd.Series(X),
+        lambda X: [x.tolist() for x in X],
+        lambda X: [pd.DataFrame(x) for x in X],
+        lambda X: [np.asfortranarray(x) for x in X],
+        lambda X: [x[::-1][::-1] for x in X],
+        lambda X: [x.astype(object) for x in X],
+        lambda X: [np.vstack([x, np.full((2, 2), np.nan)]) for x in X],
+        padded,
+        lambda X: padded(X, before=1),
+        lambda X: padded(X, before=2),
+        lambda X: np.concatenate([np.full((8, 3, 2), np.nan), padded(X)], axis=1),
+    ],
+    ids=[
+        "tuple",
+        "object array",
+        "Series",
+        "nested lists",
+        "DataFrames",
+        "fortran",
+        "negative strides",
+        "objects",
+        "NaN at ends",
+        "NaN after",
+        "NaN around",
+        "NaN before",
+        "NaN everywhere at first",
+    ],
+)
+@pytest.mark.parametrize("weighted", [False, True])
+def test_every_form_of_the_same_sequences_gives_the_same_bits(form, weighted):
+    params = {"max_epochs": 3, "batch_size": 3}
+    weight = np.arange(8.0) if weighted else None
+    model, other = (StackedLSTMRegressor(**{**MODEL.get_params(), **params}) for _ in range(2))
+    expected = model.fit(LISTED, EIGHT, sample_weight=weight).predict(LISTED)
+    assert np.array_equal(
+        other.fit(form(LISTED), EIGHT, sample_weight=weight).predict(LISTED), expected
+    )
+    assert np.array_equal(model.predict(form(LISTED)), expected)
+    assert other.n_features_in_ == 2
+
+
+@pytest.mark.parametrize("form", [list, objects, lambda X: [x.tolist() for x in X]])
+def test_one_dimensional_sequences_are_univariate(form):
+    model = fitted(form(SERIES), EIGHT)
+    assert model.n_features_in_ == 1
+    expected = fitted([x[:, np.newaxis] for x in SERIES], EIGHT).predict(
+        [x[:, np.newaxis] for x in SERIES]
+    )
+    assert np.array_equal(model.predict(form(SERIES)), expected)
+    assert np.array_equal(model.predict([x[:, np.newaxis] for x in SERIES]), expected)
+    assert np.array_equal(model.predict(form(SERIES[:1])), expected[:1])
+
+
+def test_a_list_of_equal_lengths_is_as_good_as_an_array(sequences):
+    X, y = sequences
+    assert np.array_equal(fitted(list(X), y).predict(list(X)), fitted(X, y).predict(X))
+    rows = X[:, :, 0]
+    expected = fitted(rows, y).predict(rows)
+    model = fitted(list(rows), y)
+    assert model.n_features_in_ == 1
+    for again in (list(rows), rows, rows.tolist(), rows[:, :, np.newaxis]):
+        assert np.array_equal(model.predict(again), expected)
+    assert np.array_equal(fitted(rows, y).predict(list(rows)), expected)
+
+
+def test_a_list_of_rows_is_a_table_for_n_timesteps(sequences):
+    X, y = sequences
+    model = fitted(list(X.reshape(60, 21)), y, n_timesteps=7)
+    assert model.n_features_in_ == 21
+    assert np.array_equal(model.predict(X.reshape(60, 21)), fitted(X, y).predict(X))
+
+
+def test_fit_and_predict_may_see_different_forms_of_sequences():
+    model = fitted(LISTED, EIGHT)
+    equal = np.random.default_rng(0).normal(size=(4, 9, 2))
+    expected = model.predict(equal)
+    assert np.array_equal(model.predict(list(equal)), expected)
+    assert np.array_equal(fitted(padded(LISTED), EIGHT).predict(equal), expected)
+
+
+def test_statistics_are_those_of_present_steps():
+    steps = np.concatenate(LISTED)
+    for X in (LISTED, padded(LISTED, before=1)):
+        scaler = fitted(X, EIGHT).module_.input_scaler
+        np.testing.assert_allclose(scaler.mean, steps.mean(axis=0))
+        np.testing.assert_allclose(scaler.scale, steps.std(axis=0))
+
+
+def test_a_refit_on_a_list_forgets_the_names_of_columns(sequences):
+    X, y = sequences
+    table = pd.DataFrame(X[:, :, 0], columns=list("abcdefg"))
+    for listed in (list(X), list(X[:, :, 0])):
+        model = fitted(table, y).fit(listed, y)
+        assert not hasattr(model, "feature_names_in_")
+
+
+def test_windows_of_missing_rows_are_shorter_sequences():
+    table = np.random.default_rng(0).normal(size=(30, 2))
+    windows = LagWindows(5, padding="nan").fit_transform(table)
+    listed = [table[max(0, end - 4) : end + 1] for end in range(30)]
+    y = np.arange(30.0)
+    model = fitted(windows, y, max_epochs=3)
+    assert np.array_equal(model.predict(windows), fitted(listed, y, max_epochs=3).predict(listed))
+
+
+def test_padded_arrays_are_not_copied():
+    windows = LagWindows(50, padding="nan").fit_transform(np.zeros((1000, 1)))
+    sequences, _ = read_inputs(windows)
+    assert np.shares_memory(sequences.values, windows)
+    assert sequences.lengths[:51].tolist() == [*range(1, 51), 50]
+
+
+@pytest.mark.parametrize(
+    ("X", "message"),
+    [
+        ([*LISTED[:7], np.zeros((6, 3))], r"X\[7\] has 3 values at each step, X\[0\] has 2"),
+        ([*LISTED[:7], np.zeros(6)], r"X\[7\] has 1 values at each step"),
+        ([*LISTED[:7], np.zeros((0, 2))], r"X\[7\] has shape \(0, 2\)"),
+        ([*LISTED[:7], np.zeros((6, 2, 1))], r"X\[7\] has shape \(6, 2, 1\)"),
+        ([*LISTED[:7], 3.0], r"X\[7\] has shape \(\)"),
+        ([*LISTED[:7], None], r"X\[7\] has shape \(\)|X\[7\] is not an array of real numbers"),
+        ([*LISTED[:7], np.full((6, 2), "a")], r"X\[7\] has dtype <U1"),
+        ([*LISTED[:7], np.zeros((6, 2), dtype=complex)], r"X\[7\] has dtype complex128"),
+        (
+            [*LISTED[:7], torch.zeros(6, 2, requires_grad=True)],
+            r"X\[7\] is not an array of real numbers: .*requires grad",
+        ),
+        (torch.zeros(8, 6, 2, requires_grad=True), "X is not an array.*requires grad"),
+        ([*LISTED[:7], np.ma.masked_equal(np.eye(2), 0)], r"X\[7\] has masked entries"),
+        (np.ma.masked_equal(np.ones((8, 6, 2)), 1), "X has masked entries"),
+        (dict.fromkeys(range(8)), r"X is a dict with the keys '0', '1', '2', .*side by side"),
+        ((x for x in LISTED), r"X is a generator; .*list\(X\)"),
+        (iter(LISTED), r"X is a list_iterator; .*list\(X\)"),
+        ([*LISTED[:7], {"a": 1}], r"X\[7\] is not an array of real numbers"),
+        ([*LISTED[:7], [[1, 2], [3]]], r"X\[7\] is not an array of real numbers"),
+        (
+            [*LISTED[:7], with_value(LISTED[7], (2, 1), np.nan)],
+            "X contains NaN at sample 7, step 2, feature 1",
+        ),
+        (
+            [*LISTED[:7], with_value(LISTED[7], 2, np.nan)],
+            "X contains NaN at sample 7, step 2, feature 0",
+        ),
+        ([*LISTED[:7], with_value(LISTED[7], (0, 0), np.inf)], "infinity at sample 7, step 0"),
+        ([*LISTED[:7], np.full((6, 2), np.nan)], "X is NaN at all 6 steps of sample 7"),
+        (with_value(padded(LISTED), 4, np.nan), "X is NaN at all 7 steps of sample 4"),
+        (with_value(padded(LISTED), (0, 1), np.nan), "NaN at sample 0, step 1, feature 0"),
+        (with_value(padded(LISTED), (0, 0, 1), np.nan), "NaN at sample 0, step 0, feature 1"),
+        (with_value(padded(LISTED), (2, 6, 1), np.inf), "infinity at sample 2, step 6, feature 1"),
+    ],
+)
+def test_bad_sequences_are_refused_with_their_place(X, message):
+    with pytest.raises(ValueError, match=message):
+        MODEL.fit(X, EIGHT)
+
+
+def test_bad_sequences_are_refused_in_predict():
+    model = fitted(LISTED, EIGHT)
+    with pytest.raises(ValueError, match=r"X has 1 features at each step.*fitted with 2 features"):
+        model.predict(SERIES)
+    with pytest.raises(ValueError, match=r"X is 2-D, but .* fitted with X that is 3-D"):
+        model.predict(np.zeros((8, 2)))
+    rows = fitted(np.zeros((8, 5)), EIGHT)
+    with pytest.raises(ValueError, match=r"X\[1\] has 3 columns, X\[0\] has 5"):
+        rows.predict(SERIES)
+    with pytest.raises(
+        ValueError, match=r"X is 3-D or a list of 2-D arrays, but .* fitted with X that is 2-D"
+    ):
+        rows.predict(LISTED)
+
+
+def test_no_sequences_are_refused():
+    with pytest.raises(ValueError, match="Expected 2D array"):
+        MODEL.fit([], [])

@@ -6,8 +6,9 @@ from sklearn.metrics import r2_score
 from sklearn.model_selection import cross_val_score
 
 from sklstm import StackedLSTMRegressor, step_scorer
+from sklstm.data.scaling import mean_and_scale_of_labels
 from sklstm.data.sequences import Sequences
-from sklstm.data.targets import mean_and_scale_of_labels, n_labels
+from sklstm.data.targets import n_labels
 
 RNG = np.random.default_rng(0)
 SPANS = [5, 3, 7, 1, 7, 4, 2, 6]
