@@ -13,18 +13,28 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.utils.data import Dataset
 
-from sklstm.data.mapped import SCATTERED, releasing
-from sklstm.data.sequences import Sequences
+from sklstm.data.sequences import SCATTERED, Sequences, releasing
 from sklstm.data.targets import is_full, n_labels
 
-BLOCK = 2**22
+# Most numbers in a batch that is read in order, 32 MiB in float64.
+MOST_NUMBERS = 2**22
+# Mini-batches in a pool of sequences that are sorted by length: enough to waste little on padding,
+# and few enough to leave the order random.
 POOL = 32
+# Samples in a batch of the validation loss.
 PREDICT_ROWS = 256
-# Rows of a batch to predict are filled up to a multiple of the first, and beyond `FEW_ROWS` of the
-# second: with these, oneDNN's layers round each sequence alike whatever stands beside it. One row
-# alone takes another way than two, and with AVX as the best instructions so do 98 to 126 rows.
+
+# Rows of a batch to predict are filled up to a multiple of the first number, and beyond `FEW_ROWS`
+# to a multiple of the second: then oneDNN rounds each sequence alike whatever is beside it. It
+# treats one row alone differently from two, and, on processors with AVX but without AVX2, 98 to
+# 126 rows differently from others (benchmarks/batch_bits.py).
 ROWS, FEW_ROWS, MANY_ROWS = 2, 96, 32
-# A fraction of n samples may be a whole number of them but for rounding, which is some 1e-16 of it.
+# Rows of a block to predict: its layers' outputs are at most this many numbers (2 MiB in float32),
+# which stay in the cache of a core; but not fewer and not more rows than these.
+IN_CACHE, FEWEST_BLOCK_ROWS, MOST_BLOCK_ROWS = 2**19, 128, 1024
+# Above this product of rows and units, oneDNN uses another matrix product with AVX.
+ROWS_TIMES_UNITS = 2**16
+# 30 / 79 of 79 samples is 30 + 4e-15: relative rounding that must not hold out one more.
 ROUNDING = 1e-12
 
 
@@ -45,6 +55,9 @@ class SequenceDataset(Dataset[Any]):
     has_steps : bool, default=False
         Whether y has targets for each step of X, rather than for each sample.
 
+    is_table : bool, default=False
+        Whether X was 2-D: then its steps are columns, which may be different quantities.
+
     Attributes
     ----------
     validation : SequenceDataset or None
@@ -57,10 +70,12 @@ class SequenceDataset(Dataset[Any]):
         y: Sequences | NDArray[Any] | None = None,
         sample_weight: NDArray[np.float64] | None = None,
         has_steps: bool = False,
+        is_table: bool = False,
     ) -> None:
         self.validation: SequenceDataset | None = None
         self.X = X if isinstance(X, Sequences) else Sequences.equal(X)
         self.has_steps = has_steps
+        self.is_table = is_table
         self.y = y if isinstance(y, Sequences) else _single_steps(y, len(X))
         self.sample_weight = sample_weight
         self.label_weight = None if y is None else _label_weight(self.y, sample_weight)
@@ -83,7 +98,7 @@ class SequenceDataset(Dataset[Any]):
     def part(self, part: Any) -> SequenceDataset:
         """Return some of the samples."""
         weight = None if self.sample_weight is None else self.sample_weight[part]
-        return SequenceDataset(self.X[part], self.y[part], weight, self.has_steps)
+        return SequenceDataset(self.X[part], self.y[part], weight, self.has_steps, self.is_table)
 
 
 def inputs_of(X: Sequences, index: Any) -> dict[str, Tensor]:
@@ -94,13 +109,25 @@ def inputs_of(X: Sequences, index: Any) -> dict[str, Tensor]:
     return {"x": _tensor(x), "lengths": torch.from_numpy(lengths)}
 
 
-def rows_to_predict(n_rows: int) -> int:
-    """Return to how many rows a batch is filled up, so that its size changes no bit."""
-    return n_rows + -n_rows % (ROWS if n_rows <= FEW_ROWS else MANY_ROWS)
+def rows_in_block(n_steps: int, n_units: int) -> int:
+    """Return the rows of a block to predict; `n_units` are those of the widest layer."""
+    n_rows = max(FEWEST_BLOCK_ROWS, IN_CACHE // (n_steps * n_units))
+    n_rows = min(n_rows, MOST_BLOCK_ROWS, max(1, ROWS_TIMES_UNITS // n_units))
+    multiple = ROWS if n_rows <= FEW_ROWS else MANY_ROWS
+    return max(ROWS, n_rows // multiple * multiple)
+
+
+def filled_up(values: Tensor) -> Tensor:
+    """Fill a batch up with its first row, to a number of rows that changes no bit of the others."""
+    n_rows = len(values)
+    n_missing = -n_rows % (ROWS if n_rows <= FEW_ROWS else MANY_ROWS)
+    if not n_missing:
+        return values
+    return torch.cat([values, values[:1].expand(n_missing, *values.shape[1:])])
 
 
 def blocks_in_order(X: Sequences, n_rows: int) -> Iterator[slice]:
-    """Slices of `n_rows` sequences, and fewer where they are long: at most `BLOCK` numbers."""
+    """Yield slices of `n_rows` sequences, or fewer that have at most `MOST_NUMBERS` numbers."""
     return releasing(X.values, _blocks_in_order(X, n_rows))
 
 
@@ -108,7 +135,7 @@ def _blocks_in_order(X: Sequences, n_rows: int) -> Iterator[slice]:
     for start in range(0, len(X), n_rows):
         stop = min(start + n_rows, len(X))
         row = int(X.lengths[start:stop].max()) * X.n_features
-        n_fit = max(ROWS, BLOCK // row // ROWS * ROWS)
+        n_fit = max(ROWS, MOST_NUMBERS // row // ROWS * ROWS)
         for first in range(start, stop, n_fit):
             yield slice(first, min(first + n_fit, stop))
 
@@ -150,7 +177,7 @@ class Batches:
     """Iterate over a dataset in its order, or at random as a generator draws.
 
     At random, sequences of unequal length share a batch with others of like length. In
-    order, batches are smaller where the sequences are long: at most `BLOCK` numbers.
+    order, batches are smaller where the sequences are long: at most `MOST_NUMBERS` numbers.
     """
 
     def __init__(self, dataset: SequenceDataset, batch_size: int, shuffle: bool = False) -> None:
@@ -219,22 +246,18 @@ class TailSplit:
             return dataset, dataset.validation.part(by_length)
         if self.held_out is None:
             return dataset, None
-        n_samples = len(dataset)
-        n_tail = self._n_tail(self.held_out, n_samples)
-        if n_tail >= n_samples:
-            raise ValueError(
-                f"early_stopping with validation_fraction={self.held_out} leaves nothing to "
-                f"train on: n_samples={n_samples}."
-            )
-        return dataset.split(n_samples - n_tail)
-
-    @staticmethod
-    def _n_tail(held_out: float, n_samples: int) -> int:
-        """Count them, without one more where 30 / 79 of 79 is 30 + 4e-15."""
+        n_samples, held_out = len(dataset), self.held_out
         if isinstance(held_out, Integral):
-            return int(held_out)
-        if not 0 < held_out < 1:
+            n_tail = int(held_out)
+        elif 0 < held_out < 1:
+            n_tail = math.ceil(held_out * n_samples * (1 - ROUNDING))
+        else:
             raise ValueError(
                 f"validation_fraction={held_out!r} must be in (0, 1), or an int of samples."
             )
-        return math.ceil(held_out * n_samples * (1 - ROUNDING))
+        if n_tail >= n_samples:
+            raise ValueError(
+                f"early_stopping with validation_fraction={held_out} leaves nothing to "
+                f"train on: n_samples={n_samples}."
+            )
+        return dataset.split(n_samples - n_tail)

@@ -1,217 +1,77 @@
-"""A fit that a killed process goes on with: its state after each epoch, in a file."""
+"""A fit that a new process resumes when the first one was killed: its state in a file."""
 
 from __future__ import annotations
 
 import hashlib
+import os
 from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
-from sklearn.base import BaseEstimator
 from skorch.callbacks import Callback
-from torch import Tensor
 
-from sklstm.data.sequences import Sequences
 from sklstm.exceptions import warn
 from sklstm.files.container import (
-    Facts,
-    Names,
-    Signatures,
+    FileId,
     check_header,
     check_writable,
     checksum,
-    document_of,
+    file_id,
+    naming_file,
     read,
-    remove_parts,
+    shortened,
     write,
 )
-from sklstm.files.plain import from_plain, to_plain, versions
+from sklstm.files.plain import to_plain
+from sklstm.files.versions import library_versions
 
 from .batches import SequenceDataset
-from .building import Recipe
-from .callbacks import Progress
-from .net import StackedLSTMNet, resolve_device
-from .recipes import NOT_IN_A_RECIPE, checked_recipe
-from .state import count, mapping, restore, signatures, state_of, under
+from .net import StackedLSTMNet
+from .plan import FitPlan
+from .runtime import resolve_device
+from .state import FitState
+from .state_file import from_file, stored_shapes, to_file
 
 CHECKPOINT = "checkpoint"
-# Callbacks that keep a copy of the weights.
-COPIED = ("best_epoch", "average")
-
-
-@dataclass(frozen=True)
-class Written:
-    """What an earlier process wrote of a fit.
-
-    Parameters
-    ----------
-    recipe : dict
-        What the fit was made by.
-
-    facts : dict
-        How far it came.
-
-    tensors : dict of str to torch.Tensor
-        Weights and whatever goes with them.
-    """
-
-    recipe: Recipe
-    facts: Facts
-    tensors: Mapping[str, Tensor]
-
-    @property
-    def n_done(self) -> int:
-        return self.facts["n_done"]
 
 
 class Checkpoint:
-    """Where a fit keeps its state, if anywhere, and what is there already.
+    """The file in which a fit stores its state after each epoch, and what it holds already.
+
+    It holds what tells the fit from others (parameters, versions, seed, checksums of the data and
+    of the weights at the start), the `FitPlan`, and the state of the fit: weights and buffers of
+    the module, the best and the average weights, the optimizer state, the history and counts, as
+    `FitState.state_dict` returns them. It holds no data, no code and no generator: these are
+    seeded anew in each epoch.
 
     Parameters
     ----------
-    path : pathlib.Path or None
-        The file; `None` keeps nothing.
+    path : str or os.PathLike
+        The file.
 
-    fit : dict
-        What tells this fit from others.
+    params : dict
+        Parameters of the estimator that decide what the fit computes.
 
-    written : Written or None
-        What is there already.
+    data : SequenceDataset
+        The training data.
 
-    estimator_class : type
-        The estimator that is fitted.
+    seed : int or None
+        Seed of the fit; `None` if it was drawn for this fit, so that the one in the file counts.
+
+    start : StackedLSTMNet or None
+        The net that the fit continues.
 
     Attributes
     ----------
-    recipe : dict or None
-        What the fit was made by, where an earlier process began it.
+    plan : FitPlan or None
+        The plan of the fit that is resumed, `None` where the file does not exist.
 
-    n_done : int
-        Epochs that are done.
-    """
+    state : dict or None
+        Its state, as `FitState.load_state_dict` takes it.
 
-    def __init__(
-        self,
-        path: Path | None,
-        fit: Facts,
-        written: Written | None,
-        estimator_class: type[BaseEstimator],
-    ) -> None:
-        self.path = path
-        self.fit = fit
-        self.written = written
-        self.estimator_class = estimator_class
-        self.recipe = None if written is None else written.recipe
-        self.n_done = 0 if written is None else written.n_done
-        self.found = _which(path)
-
-    def callbacks(self, recipe: Recipe) -> list[tuple[str, Callback]]:
-        """Return the callback that keeps the state, to run after all others.
-
-        Raises
-        ------
-        ValueError
-            If a fit could not go on from such a recipe.
-        """
-        if self.path is None:
-            return []
-        plain = {name: to_plain(name, value) for name, value in recipe.items()}
-        checked_recipe(plain, self.estimator_class)
-        identity = {"versions": self.fit["versions"], "fit": self.fit, "recipe": plain}
-        return [("checkpoint", KeepState(self.path, identity, self.written, self.found))]
-
-    def restore(self, net: StackedLSTMNet) -> None:
-        """Give an initialized net the state that is there already."""
-        if self.written is not None:
-            restore(net, self.written.facts["state"], self.written.tensors)
-
-
-class KeepState(Callback):
-    """Write the state of a fit after each epoch; before, go on from what is there already.
-
-    Parameters
-    ----------
-    path : pathlib.Path
-        The file.
-
-    identity : dict
-        What to write beside the state.
-
-    written : Written or None
-        What is there already.
-
-    found : tuple of int or None
-        Which file that is, to know it from what another fit writes.
-    """
-
-    def __init__(
-        self,
-        path: Path,
-        identity: Facts,
-        written: Written | None,
-        found: tuple[int, int] | None,
-    ) -> None:
-        self.path = path
-        self.identity = identity
-        self.written = written
-        self.found = found
-
-    def on_train_begin(self, net: Any, **kwargs: Any) -> None:
-        self.n_done_, self.last_ = 0, self.found
-        if self.written is not None:
-            self.n_done_ = self.written.n_done
-            _restore_callbacks(net, self.written)
-            self.written = None
-        self._check_header(net)
-
-    def on_epoch_end(self, net: Any, **kwargs: Any) -> None:
-        self.n_done_ += 1
-        try:
-            self._write(net)
-        except (OSError, MemoryError) as error:
-            warn(
-                f"Training goes on without a checkpoint of epoch {len(net.history)}: {error}",
-                RuntimeWarning,
-            )
-
-    def _check_header(self, net: StackedLSTMNet) -> None:
-        """Refuse before training a stack of so many layers that no file holds their names."""
-        facts, tensors = _progress(net)
-        state = {**facts["state"], "moments": _weights(net)}
-        recipe = {name: from_plain(value) for name, value in self.identity["recipe"].items()}
-        sizes = net.module_.n_features, net.get_params_for("module")["n_outputs"]
-        largest = signatures(state, recipe, *sizes, list(tensors), COPIED)
-        check_header(self.path, document_of({**self.identity, **facts, "state": state}), largest)
-
-    def _write(self, net: StackedLSTMNet) -> None:
-        if _which(self.path) not in (self.last_, None):
-            raise FileExistsError(f"another fit writes to {str(self.path)!r}.")
-        facts, tensors = _progress(net)
-        write(self.path, CHECKPOINT, {**self.identity, **facts, "n_done": self.n_done_}, tensors)
-        self.last_ = _which(self.path)
-
-
-def open_checkpoint(
-    estimator: BaseEstimator, data: SequenceDataset, start: StackedLSTMNet | None, seed: int
-) -> Checkpoint:
-    """Find what an earlier process wrote of a fit, or make sure that it can be written.
-
-    Parameters
-    ----------
-    estimator : StackedLSTMRegressor
-        Its parameters.
-
-    data : SequenceDataset
-        What is to be fitted.
-
-    start : StackedLSTMNet or None
-        The net that the fit goes on from.
-
-    seed : int
-        Seed of the fit.
+    epochs_done : int
+        Its epochs so far.
 
     Raises
     ------
@@ -220,147 +80,147 @@ def open_checkpoint(
     ValueError
         If the file is of another fit, or if a parameter cannot be kept in a file.
     """
-    if estimator.checkpoint is None:
-        return Checkpoint(None, {}, None, type(estimator))
-    if estimator.callbacks:
-        raise ValueError(
-            f"checkpoint={estimator.checkpoint!r} cannot be used with callbacks="
-            f"{estimator.callbacks!r}: what they remember is in no checkpoint."
-        )
-    path, fit = Path(estimator.checkpoint).absolute(), _identity(estimator, data, start, seed)
-    check_writable(path)
-    remove_parts(path)
-    written = _written(path, fit, estimator, data) if path.exists() else None
-    return Checkpoint(path, fit, written, type(estimator))
+
+    def __init__(
+        self,
+        path: str | os.PathLike[str],
+        params: Mapping[str, Any],
+        data: SequenceDataset,
+        seed: int | None,
+        start: StackedLSTMNet | None,
+    ) -> None:
+        # The fit may change the current folder.
+        self.path = Path(path).absolute()
+        self.sizes = data.X.n_features, data.y.n_features
+        self.fit = fingerprint(params, data, seed, start)
+        self.plan: FitPlan | None = None
+        self.state: dict[str, Any] | None = None
+        self.epochs_done = 0
+        check_writable(self.path)
+        self.found = file_id(self.path)
+        if self.found is None:
+            return
+        try:
+            _, metadata, tensors = read(self.path, CHECKPOINT)
+            with naming_file(self.path):
+                other = _difference(metadata["fit"], self.fit)
+            if other is not None:
+                raise ValueError(f"{str(self.path)!r} is of a fit {other}.")
+            with naming_file(self.path):
+                self.plan = FitPlan.from_dict(metadata["plan"])
+                self.state = from_file(metadata, tensors, self.plan, *self.sizes)
+                self.epochs_done = self.state["numbers"]["epochs_done"]
+                if self.epochs_done > self.plan.max_epochs:
+                    raise ValueError("The file has more epochs than the fit.")
+        except ValueError as error:
+            raise ValueError(
+                f"checkpoint: {error} Delete it, or choose another path, to train afresh."
+            ) from error
+
+    def callback(self, plan: FitPlan) -> KeepState:
+        """Return the callback that writes the file. It has to run after all others.
+
+        Raises
+        ------
+        ValueError
+            If the names of all layers are too long for a file.
+        """
+        metadata = {"versions": self.fit["versions"], "fit": self.fit, "plan": plan.to_dict()}
+        check_header(self.path, metadata, stored_shapes(plan, *self.sizes))
+        return KeepState(self.path, metadata, self.found)
 
 
-def _which(path: Path | None) -> tuple[int, int] | None:
-    """Tell a file from another of the same name; `None` if there is none."""
-    if path is None or not path.exists():
-        return None
-    status = path.stat()
-    return status.st_ino, status.st_mtime_ns
+class KeepState(Callback):
+    """Write the state of a fit after each epoch.
+
+    Parameters
+    ----------
+    path : pathlib.Path
+        The file.
+
+    metadata : dict
+        What to write beside the state.
+
+    found : tuple of int or None
+        Which file is there already, to notice when another fit writes one.
+    """
+
+    def __init__(self, path: Path, metadata: Mapping[str, Any], found: FileId | None) -> None:
+        self.path = path
+        self.metadata = metadata
+        self.found = found
+        self.is_over = False
+
+    def on_epoch_end(self, net: Any, **kwargs: Any) -> None:
+        if self.is_over:
+            return
+        try:
+            if file_id(self.path) not in (self.found, None):
+                raise FileExistsError(f"another fit writes to {str(self.path)!r}.")
+            state: FitState = net.state_
+            metadata, tensors = to_file(state.state_dict(net))
+            self.found = write(self.path, CHECKPOINT, {**self.metadata, **metadata}, tensors)
+        # A ValueError: the history of very many epochs is too long for a file.
+        except (OSError, MemoryError, ValueError) as error:
+            warn(
+                f"Training continues without a checkpoint of epoch {len(net.history)}: {error}",
+                RuntimeWarning,
+            )
+
+    def on_train_end(self, net: Any, **kwargs: Any) -> None:
+        # partial_fit may train the same net, and writes no checkpoint.
+        self.is_over = True
 
 
-def _identity(
-    estimator: BaseEstimator, data: SequenceDataset, start: StackedLSTMNet | None, seed: int
-) -> Facts:
-    """Return what tells a fit from others."""
-    parameters = {
-        name: to_plain(name, value)
-        for name, value in estimator.get_params(deep=False).items()
-        if name not in {*NOT_IN_A_RECIPE, "verbose"}
-    }
-    drawn_anew = start is None and estimator.random_state is None
+def fingerprint(
+    params: Mapping[str, Any],
+    data: SequenceDataset,
+    seed: int | None,
+    start: StackedLSTMNet | None,
+) -> dict[str, Any]:
+    """Return what tells a fit from others, as JSON can hold it."""
+    plain = {name: to_plain(name, value) for name, value in params.items()}
+    digest = hashlib.sha256()
+    for part in (data, data.validation):
+        if part is None:
+            continue
+        digest.update(b"table" if part.is_table else b"")
+        for sequences in (part.X, part.y):
+            digest.update(f"{sequences.dtype} {len(sequences)} {sequences.n_features}".encode())
+            digest.update(np.ascontiguousarray(sequences.lengths).data)
+            for block in sequences.blocks():
+                steps = sequences[block].steps()
+                # A long double has bytes that no operation sets.
+                digest.update(
+                    np.ascontiguousarray(steps, np.float64 if steps.itemsize > 8 else None).data
+                )
+        if part.sample_weight is not None:
+            digest.update(np.ascontiguousarray(part.sample_weight).data)
     return {
-        "versions": versions(),
-        "parameters": {**parameters, "device": resolve_device(estimator.device)},
-        "seed": None if drawn_anew else seed,
-        "data": _digest(data),
+        "versions": library_versions(),
+        # The same device may be given in several ways.
+        "parameters": {**plain, "device": resolve_device(params["device"])},
+        "data": digest.hexdigest(),
+        "seed": seed,
         "start": start and [len(start.history), checksum("", start.module_.state_dict())],
     }
 
 
-def _digest(data: SequenceDataset) -> str:
-    digest = hashlib.sha256()
-    for sequences in (data.X, data.y):
-        digest.update(f"{sequences.dtype} {len(sequences)} {sequences.n_features}".encode())
-        digest.update(np.ascontiguousarray(sequences.lengths).data)
-        for block in sequences.blocks():
-            digest.update(_contiguous(sequences, block).data)
-    if data.sample_weight is not None:
-        digest.update(np.ascontiguousarray(data.sample_weight).data)
-    if data.validation is not None:
-        digest.update(f"validation {_digest(data.validation)}".encode())
-    return digest.hexdigest()
-
-
-def _contiguous(sequences: Sequences, block: slice) -> NDArray[Any]:
-    steps = sequences[block].steps()
-    return np.ascontiguousarray(steps, np.float64 if steps.itemsize > 8 else None)
-
-
-def _written(path: Path, fit: Facts, estimator: BaseEstimator, data: SequenceDataset) -> Written:
-    def understand(facts: Facts, names: Names) -> tuple[tuple[Recipe, Facts], Signatures]:
-        _check_same_fit(facts, fit)
-        recipe = checked_recipe(mapping("recipe", facts), type(estimator))
-        expected = _signatures(facts, recipe, data, names)
-        return ({**recipe, "verbose": estimator.verbose}, facts), expected
-
-    try:
-        (recipe, facts), tensors = read(path, CHECKPOINT, understand)
-    except ValueError as error:
-        raise ValueError(
-            f"checkpoint: {error} Delete it, or choose another path, to train afresh."
-        ) from error
-    return Written(recipe, facts, tensors)
-
-
-def _check_same_fit(facts: Facts, fit: Facts) -> None:
-    found = mapping("fit", facts)
+def _difference(found: Mapping[str, Any], fit: Mapping[str, Any]) -> str | None:
+    """Say what the fit of a file has that this fit has not; `None` if they are the same."""
     for kind in ("versions", "parameters"):
-        values = mapping(kind, found)
         others = [
-            f"with {name}={repr(values.get(name))[:40]}, not {value!r}"
+            f"with {name}={shortened(found[kind].get(name))}, not {value!r}"
             for name, value in fit[kind].items()
-            if values.get(name) != value
+            if found[kind].get(name) != value
         ]
         if others:
-            raise ValueError(f"it is of a fit {'; '.join(others)}.")
-    if found.get("data") != fit["data"]:
-        raise ValueError("it is of a fit to other data.")
-    if found.get("seed") != fit["seed"]:
-        raise ValueError("it is of a fit with another random_state.")
-    if found.get("start") != fit["start"]:
-        raise ValueError("it is of a fit that did not go on from these weights.")
-
-
-def _signatures(facts: Facts, recipe: Recipe, data: SequenceDataset, names: Names) -> Signatures:
-    remembered, copied = mapping("remembered", facts), facts.get("copied")
-    if not all(value is None or type(value) in (bool, int, float) for value in remembered.values()):
-        raise ValueError("what it remembers is no number.")
-    if copied not in ([], ["best_epoch"], ["average"], [*COPIED]):
-        raise ValueError("its copies of the weights are not known.")
-    if count("n_done", facts) > recipe["max_epochs"]:
-        raise ValueError("it has more epochs than the fit.")
-    sizes = data.X.n_features, data.y.n_features
-    return signatures(mapping("state", facts), recipe, *sizes, names, copied)
-
-
-def _progress(net: StackedLSTMNet) -> tuple[Facts, dict[str, Tensor]]:
-    """Return the state of a net, and what its callbacks remember."""
-    state, tensors = state_of(net)
-    remembered, copied = {}, []
-    for name, callback in net.callbacks_:
-        for attribute in _remembers(callback):
-            remembered[f"{name}.{attribute}"] = getattr(callback, attribute)
-        if getattr(callback, "weights_", None):
-            copied.append(name)
-            tensors |= _named(net, name, callback.weights_)
-    return {"state": state, "remembered": remembered, "copied": copied}, tensors
-
-
-def _restore_callbacks(net: StackedLSTMNet, written: Written) -> None:
-    remembered = written.facts["remembered"]
-    for name, callback in net.callbacks_:
-        if isinstance(callback, Progress):
-            callback.skip(written.n_done)
-        for attribute in _remembers(callback):
-            setattr(callback, attribute, remembered.get(f"{name}.{attribute}"))
-        if name in written.facts["copied"]:
-            weights = under(f"{name}.", written.tensors)
-            callback.weights_ = [weights[key].to(net.device) for key in _weights(net)]
-
-
-def _remembers(callback: Callback) -> tuple[str, ...]:
-    """Names of the numbers that a callback carries from epoch to epoch."""
-    skorch_own = ("best_score_",) if hasattr(callback, "best_score_") else ()
-    return getattr(callback, "remembers", skorch_own)
-
-
-def _named(net: StackedLSTMNet, prefix: str, weights: list[Tensor]) -> dict[str, Tensor]:
-    return {f"{prefix}.{key}": v for key, v in zip(_weights(net), weights, strict=True)}
-
-
-def _weights(net: StackedLSTMNet) -> list[str]:
-    return [name for name, _ in net.module_.named_parameters()]
+            return "; ".join(others)
+    for name, sentence in (
+        ("data", "to other data"),
+        ("seed", "with another random_state"),
+        ("start", "that did not continue from these weights"),
+    ):
+        if found[name] != fit[name]:
+            return sentence
+    return None
