@@ -3,42 +3,46 @@
 from __future__ import annotations
 
 import os
-from dataclasses import asdict, dataclass, fields
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, fields, replace
 from typing import Any
 
 import numpy as np
 import torch
 from sklearn.utils.validation import check_is_fitted
+from torch import Tensor
 
+from .data.inputs import KINDS, InputForm
 from .data.targets import TargetForm
 from .files.container import (
-    MADE_UP,
-    Facts,
-    Names,
-    Signatures,
+    CONTENT_ERRORS,
+    Metadata,
     StrPath,
-    of_another_version,
+    naming_file,
     read,
+    shortened,
     write,
 )
-from .files.plain import from_plain, to_plain, versions
+from .files.plain import from_plain, to_plain
+from .files.versions import library_versions, of_another_version, upgraded
 from .regressor import StackedLSTMRegressor
-from .training.building import Recipe, build_net
-from .training.recipes import checked_recipe
-from .training.state import count, mapping, restore, signatures, state_of
+from .training.net import make_net
+from .training.plan import FitPlan
+from .training.runtime import resolve_autocast, resolve_device
+from .training.state_file import from_file, to_file
 
 MODEL = "model"
-FORMS = ("rows", "steps", "series")
-CONTAINERS = ("array", "list", "object")
+# What y can look like, and its types: those of numpy that hold real numbers.
+CONTAINERS_OF_Y = ("array", "list", "object")
 DTYPES = [np.dtype(code).name for code in f"?{np.typecodes['AllInteger']}{np.typecodes['Float']}"]
 
 
 def save(estimator: StackedLSTMRegressor, path: StrPath) -> None:
     """Save a fitted estimator to a file.
 
-    The file is a safetensors file, with the weights, the scaling, the parameters, the history,
-    what the optimizer remembers, and the versions of the libraries. It holds no code: whoever
-    loads it runs nothing of whoever wrote it. It is written whole or not at all.
+    The file is a safetensors file. It holds the weights, the scaling, the parameters, the history,
+    the optimizer state and the versions of the libraries, but no code: loading a file runs nothing
+    that its author wrote. It is written whole or not at all.
 
     Parameters
     ----------
@@ -46,22 +50,22 @@ def save(estimator: StackedLSTMRegressor, path: StrPath) -> None:
         A fitted estimator.
 
     path : str or os.PathLike
-        The file. One that exists is replaced.
+        The file. An older file is replaced.
 
     Raises
     ------
     TypeError
         If `estimator` is something else, such as a pipeline: save its last step. Of a search,
-        save `best_estimator_`; of a `TransformedTargetRegressor`, `regressor_`. If `path` is
+        save `best_estimator_`; of a `TransformedTargetRegressor`, save `regressor_`. If `path` is
         neither a str nor an os.PathLike.
     sklearn.exceptions.NotFittedError
         If the estimator is not fitted.
     ValueError
         If a parameter is an object that a file without code cannot hold: `callbacks`, a class as
-        `optimizer`, a generator as `random_state`; or if one is out of range; or if names of
-        columns and layers are more text than such a file holds, 100 MB. Nothing is written then.
+        `optimizer`, a generator as `random_state`. If a parameter is out of range. If the names of
+        columns and layers are longer than such a file allows, 100 MB. Nothing is written then.
     OSError
-        If the file cannot be written. What was there before still is.
+        If the file cannot be written. An older file is then unchanged.
 
     See Also
     --------
@@ -69,8 +73,8 @@ def save(estimator: StackedLSTMRegressor, path: StrPath) -> None:
 
     Notes
     -----
-    `checkpoint` is not saved, and neither are metadata requests. A file that is replaced keeps its
-    permissions; one that only may not be written to is replaced as well.
+    `checkpoint` and metadata requests are not saved. When a file is replaced, its permissions stay
+    the same. A file that is read-only is replaced, too.
 
     Examples
     --------
@@ -86,34 +90,57 @@ def save(estimator: StackedLSTMRegressor, path: StrPath) -> None:
     >>> bool((loaded.predict(X) == model.predict(X)).all())
     True
     """
-    if type(estimator) is not StackedLSTMRegressor:
-        raise TypeError(
-            f"save takes a StackedLSTMRegressor, got {type(estimator).__name__}"
-            f"{_what_to_save(estimator)}"
-        )
     _check_path(path)
+    if type(estimator) is not StackedLSTMRegressor:
+        advice = (
+            ". Of a pipeline, save the last step; of a search, best_estimator_; of a "
+            "TransformedTargetRegressor, regressor_. What is around the regressor is not in the "
+            "file."
+        )
+        if isinstance(estimator, StackedLSTMRegressor):
+            advice = (
+                ", a subclass of it. The file holds no code, so the code of a subclass cannot be "
+                "saved."
+            )
+        raise TypeError(
+            f"save takes a StackedLSTMRegressor, got {type(estimator).__name__}{advice}"
+        )
     check_is_fitted(estimator)
     estimator._validate_params()
-    parameters = estimator.get_params(deep=False)
-    del parameters["checkpoint"]
-    state, tensors = state_of(estimator.net_)
-    facts = {
-        "versions": versions(),
-        "parameters": {name: to_plain(name, value) for name, value in parameters.items()},
-        "recipe": {name: to_plain(name, value) for name, value in estimator._recipe.items()},
-        "form": _form(estimator),
-        "best_epoch": estimator.best_epoch_,
-        "state": state,
+    params = estimator.get_params(deep=False)
+    del params["checkpoint"]
+    net, y_form = estimator.net_, estimator._y_form
+    names = getattr(estimator, "feature_names_in_", None)
+    metadata: Metadata = {
+        "versions": library_versions(),
+        "parameters": {name: to_plain(name, value) for name, value in params.items()},
+        "plan": estimator._plan.to_dict(),
+        "form": {
+            "n_features": net.module_.n_features,
+            "n_outputs": estimator.n_outputs_,
+            "n_features_in": estimator.n_features_in_,
+            "feature_names_in": None if names is None else [str(name) for name in names],
+            "X": estimator._X_form.kind,
+            "y": {**asdict(y_form), "dtype": y_form.dtype.name},
+        },
     }
-    write(path, MODEL, facts, tensors, _understand)
+    of_state, tensors = to_file(net.state_.state_dict(net))
+    metadata |= of_state
+    try:
+        _checked(metadata, tensors)
+    except CONTENT_ERRORS as error:
+        raise ValueError(
+            f"{os.fspath(path)!r} is not written, as it could not be read: {str(error)[:500]}"
+        ) from error
+    write(path, MODEL, metadata, tensors)
 
 
 def load(path: StrPath, *, device: str | torch.device | None = None) -> StackedLSTMRegressor:
-    """Load an estimator that was saved to a file.
+    """Load an estimator from a file that `save` wrote.
 
-    Its predictions are those of the estimator that was saved: on the same machine and with the
-    same versions of the libraries, to the last bit. Files of every version so far are read;
-    parameters that are newer than the file are what they were then.
+    It predicts the same as the estimator that was saved: on the same machine and with the same
+    versions of the libraries, to the last bit. Files of all earlier versions can be read. A
+    parameter that is newer than the file has the value that describes what sklstm did then.
 
     Parameters
     ----------
@@ -121,7 +148,7 @@ def load(path: StrPath, *, device: str | torch.device | None = None) -> StackedL
         The file.
 
     device : str or torch.device, default=None
-        The estimator's `device` from now on; by default what it was when it was saved.
+        Where the estimator computes; by default the device on which it was fitted.
 
     Returns
     -------
@@ -135,41 +162,40 @@ def load(path: StrPath, *, device: str | torch.device | None = None) -> StackedL
     TypeError
         If `path` is neither a str nor an os.PathLike.
     ValueError
-        If it is not such a file, or damaged, or written by a later sklstm (which it names), or
-        if it does not make a model, or not one for this machine's memory or for `device`. No
-        code from the file is run. The checksum in it finds damage; it does not tell who wrote
-        the file.
+        If the file was not written by `save`, or is damaged. If a later version of sklstm wrote
+        it: the message names the version. If its content is no model, or a model that does not fit
+        the memory of this machine, or if `device` cannot be used.
 
     See Also
     --------
     save : Save an estimator.
+
+    Notes
+    -----
+    No code from the file is run. The checksum in the file detects damage. It does not tell who
+    wrote the file.
     """
     _check_path(path)
-    saved, tensors = read(path, MODEL, _understand)
-    on_device = {} if device is None else {"device": device}
-    recipe = saved.recipe | on_device
-    estimator = StackedLSTMRegressor(**saved.parameters | on_device)
-    estimator._validate_params()
+    version, metadata, tensors = read(path, MODEL)
+    given = {} if device is None else {"device": device}
+    with naming_file(path):
+        saved = _checked(*upgraded(version, metadata, tensors))
+        estimator = StackedLSTMRegressor(**saved.params | given)
+        estimator._validate_params()
+    # From here on, an error is about this machine, not about the file.
+    plan = saved.plan
+    plan = replace(plan, device=resolve_device(plan.device if device is None else device))
     try:
-        net = build_net(_to_predict(recipe), saved.n_features, saved.n_outputs).initialize()
-        restore(net, saved.state, tensors)
-    except MADE_UP as error:
-        raise ValueError(f"{os.fspath(path)!r} cannot be read: {error}") from error
-    net.best_epoch.best_epoch_ = saved.best_epoch
-    for name, value in (saved.attributes | {"net_": net, "_recipe": recipe}).items():
+        resolve_autocast(plan.precision, plan.device)
+    except ValueError:
+        # Only training rounds. So a model predicts the same where bfloat16 cannot be used.
+        plan = replace(plan, precision="float32")
+    net = make_net(plan, saved.n_features, saved.n_outputs, verbose=estimator.verbose)
+    net.state_.load_state_dict(net, saved.state)
+    net.state_.is_over = True
+    for name, value in (saved.attributes | {"net_": net, "_plan": plan}).items():
         setattr(estimator, name, value)
     return estimator
-
-
-def _what_to_save(estimator: object) -> str:
-    if isinstance(estimator, StackedLSTMRegressor):
-        return (
-            ", a subclass of it. The file holds no code, so the code of a subclass cannot be saved."
-        )
-    return (
-        ". Of a pipeline, save the last step; of a search, best_estimator_; of a "
-        "TransformedTargetRegressor, regressor_. What is around the regressor is not in the file."
-    )
 
 
 def _check_path(path: StrPath) -> None:
@@ -181,105 +207,74 @@ def _check_path(path: StrPath) -> None:
 
 @dataclass(frozen=True)
 class _Saved:
-    """What the facts of a file say, each of it possible."""
+    """The content of a file after all checks."""
 
-    parameters: dict[str, Any]
-    recipe: Recipe
+    params: dict[str, Any]
+    plan: FitPlan
     n_features: int
     n_outputs: int
     attributes: dict[str, Any]
-    best_epoch: int | None
-    state: Facts
+    state: dict[str, Any]
 
 
-def _to_predict(recipe: Recipe) -> Recipe:
-    """Leave out the rounding of training, which is not to be had everywhere."""
-    rounds = recipe["precision"] == "bfloat16"
-    return recipe | {"precision": "float32"} if rounds else recipe
+def _checked(metadata: Metadata, tensors: Mapping[str, Tensor]) -> _Saved:
+    """Check the content of a file, which anybody may have written, before a net is made.
+
+    A ValueError says what is wrong. Metadata of another structure raise whatever they raise.
+    """
+    # The parameters come first: if the file is of a later version, their error names it.
+    params = _checked_params(metadata)
+    plan, form = FitPlan.from_dict(metadata["plan"]), metadata["form"]
+    attributes = _checked_form(form, plan)
+    sizes = form["n_features"], form["n_outputs"]
+    state = from_file(metadata, tensors, plan, *sizes)
+    return _Saved(params, plan, *sizes, attributes, state)
 
 
-def _understand(facts: Facts, names: Names) -> tuple[_Saved, Signatures]:
-    saved = _checked(facts)
-    sizes = saved.recipe, saved.n_features, saved.n_outputs
-    return saved, signatures(saved.state, *sizes, names)
-
-
-def _checked(facts: Facts) -> _Saved:
-    # The parameters first: of a later version, they tell which one.
-    parameters = _checked_parameters(facts)
-    recipe = checked_recipe(mapping("recipe", facts), StackedLSTMRegressor)
-    form, state = mapping("form", facts), mapping("state", facts)
-    best_epoch = None if facts.get("best_epoch") is None else count("best_epoch", facts)
-    return _Saved(
-        parameters=parameters,
-        recipe=recipe,
-        n_features=count("n_features", form),
-        n_outputs=count("n_outputs", form),
-        attributes=_checked_attributes(form, recipe),
-        best_epoch=best_epoch,
-        state=state,
-    )
-
-
-def _checked_parameters(facts: Facts) -> dict[str, Any]:
-    values = mapping("parameters", facts)
+def _checked_params(metadata: Metadata) -> dict[str, Any]:
+    """Return the parameters of the estimator, all of which `fit` would accept."""
+    values = metadata["parameters"]
     known = set(StackedLSTMRegressor().get_params()) - {"checkpoint"}
     for name in sorted(set(values) - known):
         raise ValueError(
-            f"it has a parameter that this sklstm does not know: {name[:40]!r}."
-            f"{of_another_version(facts)}"
+            f"This sklstm does not know the parameter {name[:40]!r}.{of_another_version(metadata)}"
         )
     for name in sorted(known - set(values)):
-        raise ValueError(f"it lacks the parameter {name!r}.")
-    parameters = {name: from_plain(value) for name, value in values.items()}
-    if parameters["callbacks"]:
-        raise ValueError("callbacks are in no file.")
-    StackedLSTMRegressor(**parameters)._validate_params()
-    return parameters
+        raise ValueError(f"The parameter {name!r} is missing.")
+    params = {name: from_plain(value) for name, value in values.items()}
+    if params["callbacks"]:
+        raise ValueError("callbacks must be empty: no file can hold them.")
+    StackedLSTMRegressor(**params)._validate_params()
+    return params
 
 
-def _form(estimator: StackedLSTMRegressor) -> Facts:
-    """Return what X and y looked like in `fit`."""
-    y_form, names = estimator._y_form, getattr(estimator, "feature_names_in_", None)
-    return {
-        "n_features": estimator.module_.n_features,
-        "n_outputs": estimator.n_outputs_,
-        "n_features_in": estimator.n_features_in_,
-        "feature_names_in": None if names is None else [str(name) for name in names],
-        "X": estimator._X_form,
-        "y": {**asdict(y_form), "dtype": y_form.dtype.name},
+def _checked_form(form: Metadata, plan: FitPlan) -> dict[str, Any]:
+    """Return the fitted attributes about the form of X and y."""
+    y, names, n_outputs = {**form["y"]}, form["feature_names_in"], form["n_outputs"]
+    is_known = form["X"] in KINDS and y["container"] in CONTAINERS_OF_Y
+    if not is_known or y["dtype"] not in DTYPES or set(y) != {f.name for f in fields(TargetForm)}:
+        raise ValueError("The forms of X and y are not known.")
+    if y["has_steps"] is not plan.return_sequences or type(y["has_outputs"]) is not bool:
+        raise ValueError("The form of y does not agree with return_sequences.")
+    counts = {"n_features_in": form["n_features_in"], "n_outputs": n_outputs}
+    if y["horizon"] is not None:
+        counts["horizon"] = y["horizon"]
+    for name, value in counts.items():
+        if type(value) is not int or value < 1:
+            raise ValueError(f"{name} is {shortened(value)}, not an integer of at least 1.")
+    if not y["has_outputs"] and n_outputs != 1:
+        raise ValueError(f"y has one target and {n_outputs}.")
+    if y["horizon"] is not None:
+        is_one_a_sample = y["has_outputs"] and not y["has_steps"]
+        if not is_one_a_sample or n_outputs % y["horizon"]:
+            raise ValueError(f"y has a horizon of {y['horizon']} steps and {n_outputs} targets.")
+    attributes: dict[str, Any] = {
+        "n_features_in_": form["n_features_in"],
+        "_X_form": InputForm(form["X"], form["n_features_in"]),
+        "_y_form": TargetForm(**{**y, "dtype": np.dtype(y["dtype"])}),
     }
-
-
-def _checked_attributes(form: Facts, recipe: Recipe) -> dict[str, Any]:
-    # Files of sklstm 0.1 were written before y had a horizon.
-    y_form = {"horizon": None, **mapping("y", form)}
-    if form.get("X") not in FORMS or y_form.get("dtype") not in DTYPES:
-        raise ValueError("the forms of X and y are not known.")
-    if y_form.get("container") not in CONTAINERS or type(y_form.get("has_outputs")) is not bool:
-        raise ValueError("the form of y is not known.")
-    if set(y_form) != {field.name for field in fields(TargetForm)}:
-        raise ValueError("the form of y is not known.")
-    if y_form.get("has_steps") is not recipe["return_sequences"]:
-        raise ValueError("the form of y does not go with return_sequences.")
-    if not y_form["has_outputs"] and form["n_outputs"] != 1:
-        raise ValueError(f"y has one target and {form['n_outputs']}.")
-    if y_form["horizon"] is not None:
-        _check_horizon(count("horizon", y_form), y_form, form["n_outputs"])
-    attributes = {
-        "n_features_in_": count("n_features_in", form),
-        "_X_form": form["X"],
-        "_y_form": TargetForm(**{**y_form, "dtype": np.dtype(y_form["dtype"])}),
-    }
-    names = form.get("feature_names_in")
-    if names is None:
-        return attributes
-    if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
-        raise ValueError("feature_names_in is not a list of names.")
-    return {**attributes, "feature_names_in_": np.array(names, dtype=object)}
-
-
-def _check_horizon(horizon: int, y_form: Facts, n_outputs: int) -> None:
-    one_a_sample = y_form["has_outputs"] and not y_form["has_steps"]
-    if not one_a_sample or horizon < 1 or n_outputs % horizon:
-        raise ValueError(f"y has a horizon of {horizon} steps and {n_outputs} targets.")
+    if names is not None:
+        if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
+            raise ValueError("feature_names_in is not a list of names.")
+        attributes["feature_names_in_"] = np.array(names, dtype=object)
+    return attributes

@@ -1,4 +1,4 @@
-"""Files of tensors and plain facts: safetensors, written whole or not at all, read with care."""
+"""Files of metadata and tensors: safetensors, written whole or not at all, read with care."""
 
 from __future__ import annotations
 
@@ -8,50 +8,47 @@ import hashlib
 import json
 import os
 import secrets
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
-from math import prod
 from pathlib import Path
-from typing import IO, Any, TypeVar
+from typing import Any
 
 import safetensors.torch
 import torch
 from safetensors import SafetensorError
 from torch import Tensor
 
-from sklstm import __version__
-
-from .versions import FORMAT_VERSION, INTRODUCED, completed
+from .versions import (
+    FORMAT_VERSION,
+    METADATA_KEY,
+    OLD_METADATA_KEYS,
+    VERSIONS,
+    of_another_version,
+)
 
 FORMAT = "sklstm"
-# Bytes of text that safetensors itself, which limits them, puts before the tensors.
+# Largest header of a safetensors file in bytes: the library's own limit.
 MOST_HEADER = 100_000_000
-# Bytes of the text about one tensor beside its name: keys, type, and up to 20 digits a number.
-ENTRY, DIGITS = 60, 21
-DTYPES = {torch.float64: "F64", torch.float32: "F32", torch.uint8: "U8"}
-WIDTHS = {"F64": 8, "F32": 4, "U8": 1}
-MADE_UP = (ValueError, TypeError, KeyError, OverflowError, RuntimeError, SafetensorError)
-T = TypeVar("T")
-Facts = dict[str, Any]
-Names = Sequence[str]
+# Bytes that a tensor takes in the header beside its name: for the keys and the type, and for each
+# number of its shape and its offsets.
+ENTRY_BYTES, NUMBER_BYTES = 60, 21
+# What a file that somebody made up may raise where its content is used.
+CONTENT_ERRORS = (
+    *(ValueError, TypeError, AttributeError, LookupError, OverflowError, RuntimeError),
+    SafetensorError,
+)
+# Characters of an error about the content of a file, which may hold very long names.
+MOST_ERROR = 500
+Metadata = dict[str, Any]
 StrPath = str | os.PathLike[str]
-Signatures = dict[str, tuple[str, tuple[int, ...]]]
-Understand = Callable[[Facts, Names], tuple[T, Signatures]]
-
-
-def signatures_of(tensors: Mapping[str, Tensor]) -> Signatures:
-    """Return the dtype, in safetensors's words, and the shape of each tensor."""
-    return {name: (DTYPES[values.dtype], tuple(values.shape)) for name, values in tensors.items()}
+FileId = tuple[int, int]
+Shapes = Mapping[str, tuple[torch.dtype, tuple[int, ...]]]
 
 
 def write(
-    path: StrPath,
-    kind: str,
-    facts: Facts,
-    tensors: Mapping[str, Tensor],
-    understand: Understand[Any] | None = None,
-) -> None:
-    """Write facts and tensors as one file, which replaces another once it is whole.
+    path: StrPath, kind: str, metadata: Metadata, tensors: Mapping[str, Tensor]
+) -> FileId | None:
+    """Write metadata and tensors as one file, which replaces an older one once it is whole.
 
     Parameters
     ----------
@@ -61,90 +58,63 @@ def write(
     kind : str
         What the file is, to tell files of different use apart.
 
-    facts : dict
+    metadata : dict
         Strings, numbers, `None`, and lists and dicts of them.
 
     tensors : dict of str to torch.Tensor
-        Tensors of the types in `DTYPES`, on any device.
+        Tensors on any device.
 
-    understand : callable, default=None
-        What `read` will be told: a file that it would refuse is not written.
+    Returns
+    -------
+    tuple of int
+        The `file_id` of what was written, even if another process has replaced it since.
 
     Raises
     ------
     OSError
-        If the file cannot be written; what was there before still is.
+        If the file cannot be written. An older file is then unchanged.
     ValueError
-        If `read` would refuse the file.
+        If the names and the metadata are too long for a safetensors file.
     """
-    document, signatures = document_of(facts), signatures_of(tensors)
-    check_header(path, document, signatures)
-    if understand is not None:
-        _check_readable(path, document, signatures, understand)
+    check_header(path, metadata, {n: (v.dtype, tuple(v.shape)) for n, v in tensors.items()})
     tensors = {name: values.detach().cpu().contiguous() for name, values in tensors.items()}
-    metadata = {
+    text = json.dumps(metadata, sort_keys=True)
+    header = {
         "format": FORMAT,
         "version": FORMAT_VERSION,
         "kind": kind,
-        "facts": document,
-        "sha256": checksum(document, tensors),
+        METADATA_KEY: text,
+        "sha256": checksum(text, tensors),
     }
-    content = safetensors.torch.save(dict(tensors), metadata)
+    content = safetensors.torch.save(dict(tensors), header)
     with replacing(path) as part:
         part.write_bytes(content)
+        # A file keeps both numbers when it gets another name.
+        return file_id(part)
 
 
-def check_header(path: StrPath, document: str, signatures: Signatures) -> None:
-    """Make sure that the text of a file is not longer than safetensors allows.
-
-    Parameters
-    ----------
-    path : str or os.PathLike
-        The file, for the error.
-
-    document : str
-        The facts.
-
-    signatures : dict of str to (str, tuple of int)
-        Of the tensors.
-
-    Raises
-    ------
-    ValueError
-        If it is longer.
-    """
+def check_header(path: StrPath, metadata: Metadata, shapes: Shapes) -> None:
+    """Check that the header of a file is not longer than safetensors allows."""
     n_names = sum(
-        len(name) + ENTRY + DIGITS * (len(shape) + 2) for name, (_, shape) in signatures.items()
+        len(name) + ENTRY_BYTES + NUMBER_BYTES * (len(shape) + 2)
+        for name, (_, shape) in shapes.items()
     )
-    n_facts = len(json.dumps(document))
-    if n_facts + n_names > MOST_HEADER:
+    # The metadata are JSON within JSON.
+    n_metadata = len(json.dumps(json.dumps(metadata)))
+    if n_metadata + n_names > MOST_HEADER:
         raise ValueError(
-            f"{os.fspath(path)!r} is not written: the names of {len(signatures):,} tensors and "
-            f"{n_facts:,} bytes of parameters and column names are more text than the "
-            f"{MOST_HEADER:,} bytes that a safetensors file holds. Use fewer layers, or shorter "
+            f"{os.fspath(path)!r} is not written: the names of {len(shapes):,} tensors and "
+            f"{n_metadata:,} bytes of parameters and column names are longer than the "
+            f"{MOST_HEADER:,} bytes that a safetensors file allows. Use fewer layers or shorter "
             "names."
         )
 
 
-def _check_readable(
-    path: StrPath, document: str, signatures: Signatures, understand: Understand[Any]
-) -> None:
-    """Try on facts and signatures what `read` will do with them."""
-    found = {
-        name: {"dtype": dtype, "shape": list(shape), "data_offsets": []}
-        for name, (dtype, shape) in signatures.items()
-    }
-    try:
-        _, expected = understand(json.loads(document), list(found))
-        _check_signatures(found, expected)
-    except MADE_UP as error:
-        raise ValueError(
-            f"{os.fspath(path)!r} is not written, as it could not be read: {str(error)[:500]}"
-        ) from error
+def read(path: StrPath, kind: str) -> tuple[str, Metadata, dict[str, Tensor]]:
+    """Read a file that anybody may have written.
 
-
-def read(path: StrPath, kind: str, understand: Understand[T]) -> tuple[T, dict[str, Tensor]]:
-    """Read facts and tensors, whoever wrote them, in time and memory that the file's size bounds.
+    Time and memory are bounded by the size of the file. Nothing is known of the metadata but that
+    it is a dict.
 
     Parameters
     ----------
@@ -154,60 +124,115 @@ def read(path: StrPath, kind: str, understand: Understand[T]) -> tuple[T, dict[s
     kind : str
         What the file has to be.
 
-    understand : callable
-        Told the facts and the names of the tensors, it returns what it makes of the facts and
-        the signatures of the tensors that go with them, or raises a ValueError. All that is known
-        of the facts is that they are a dict. What files of an older format lack is in it.
-
     Returns
     -------
-    understood : object
-        What `understand` made of the facts.
+    version : str
+        The version of the format, one of `VERSIONS`.
+
+    metadata : dict
 
     tensors : dict of str to torch.Tensor
-        The tensors.
 
     Raises
     ------
     OSError
         If the file cannot be opened.
     ValueError
-        If it is not what it has to be, or not a bit what was written.
+        If it is no such file, or damaged.
     """
     path = Path(path)
     if path.exists() and not path.is_file():
         raise ValueError(f"{str(path)!r} is not a file.")
-    with path.open("rb") as file:
+    with path.open("rb") as file, naming_file(path):
+        start = file.read(8)
+        n_header, n_left = int.from_bytes(start, "little"), os.fstat(file.fileno()).st_size - 8
+        # A file that claims to be longer than it is must not be given the memory for it.
+        if n_header > min(n_left, MOST_HEADER):
+            raise ValueError("The file is damaged, or no safetensors file.")
+        text = file.read(n_header)
+        header: dict[str, Any]
         try:
-            return _read(file, kind, understand)
-        except MADE_UP as error:
-            raise ValueError(f"{str(path)!r} cannot be read: {str(error)[:500]}") from error
+            header = dict(json.loads(text)["__metadata__"])
+        except (*CONTENT_ERRORS, RecursionError) as error:
+            raise ValueError("The file is damaged, or was not written by sklstm.") from error
+        if header.get("format") != FORMAT:
+            raise ValueError("The file was not written by sklstm.")
+        version: Any = header.get("version")
+        # A later version is expected to have its metadata where they are now.
+        document: Any = header.get(OLD_METADATA_KEYS.get(str(version), METADATA_KEY))
+        try:
+            metadata = json.loads(document)
+        except (ValueError, TypeError, RecursionError) as error:
+            raise ValueError("The file is damaged: its metadata cannot be read.") from error
+        if not isinstance(metadata, dict):
+            raise ValueError("The file is damaged: its metadata is not a dict.")
+        if version not in VERSIONS:
+            raise ValueError(
+                f"The file has version {shortened(version)} of the format. This sklstm reads "
+                f"versions up to {FORMAT_VERSION!r}.{of_another_version(metadata)}"
+            )
+        if header.get("kind") != kind:
+            raise ValueError(f"The file is a {shortened(header.get('kind'))}, not a {kind!r}.")
+        tensors = safetensors.torch.load(start + text + file.read())
+        if checksum(document, tensors) != header.get("sha256"):
+            raise ValueError("The file is damaged: checksum mismatch.")
+    return version, metadata, tensors
 
 
-def checksum(document: str, tensors: Mapping[str, Tensor]) -> str:
+@contextmanager
+def naming_file(path: StrPath) -> Iterator[None]:
+    """Turn any error about the content of a file into a ValueError that names the file."""
+    try:
+        yield
+    except CONTENT_ERRORS as error:
+        reason = str(error) if isinstance(error, ValueError) else repr(error)
+        reason = reason[:MOST_ERROR]
+        raise ValueError(f"{os.fspath(path)!r} cannot be read: {reason}") from error
+
+
+def file_id(path: Path) -> FileId | None:
+    """Return what tells a file from another of the same name; `None` if there is none."""
+    if not path.exists():
+        return None
+    status = path.stat()
+    return status.st_ino, status.st_mtime_ns
+
+
+def check_shapes(tensors: Mapping[str, Tensor], expected: Shapes) -> None:
+    """Check that there are just the tensors that are expected, each of its type and shape."""
+    for name in [*expected, *tensors]:
+        if name not in expected:
+            raise ValueError(f"Tensor {shortened(name)} does not belong to the model.")
+        if name not in tensors:
+            raise ValueError(f"Tensor {name!r} is missing.")
+        dtype, shape = expected[name]
+        if tensors[name].dtype != dtype or tuple(tensors[name].shape) != shape:
+            raise ValueError(
+                f"Tensor {name!r} is {tensors[name].dtype} of shape {tuple(tensors[name].shape)}, "
+                f"but the model needs {dtype} of shape {shape}."
+            )
+
+
+def checksum(text: str, tensors: Mapping[str, Tensor]) -> str:
     """Return the SHA-256 of a text and of named tensors."""
-    digest = hashlib.sha256(document.encode())
+    digest = hashlib.sha256(text.encode())
     for name, values in sorted(tensors.items()):
         digest.update(f"{name} {values.dtype} {tuple(values.shape)}".encode())
         digest.update(values.cpu().reshape(-1).view(torch.uint8).numpy().data)
     return digest.hexdigest()
 
 
-def check_writable(path: StrPath) -> None:
-    """Make sure that a file can be written, without touching it.
+def shortened(value: Any) -> str:
+    """Return the first characters of a value that anybody may have written."""
+    return repr(value)[:40]
 
-    Raises
-    ------
-    OSError
-        If it cannot.
-    """
-    with _beside(path):
-        pass
+
+# Whole or not at all ------------------------------------------------------------------------
 
 
 @contextmanager
 def replacing(path: StrPath) -> Iterator[Path]:
-    """Write beside a file, and put what was written in its place once it is whole.
+    """Write beside a file, and replace the file with the result once that is whole.
 
     Yields
     ------
@@ -217,7 +242,7 @@ def replacing(path: StrPath) -> Iterator[Path]:
     Raises
     ------
     OSError
-        If that fails; the file is then as it was, and nothing is left beside it.
+        If that fails. The file is then unchanged, and nothing is left beside it.
     """
     target = Path(path).resolve()
     with _beside(path) as part:
@@ -227,132 +252,41 @@ def replacing(path: StrPath) -> Iterator[Path]:
         with part.open("r+b") as file:
             os.fsync(file.fileno())
         part.replace(target)
-        _flush_folder(target.parent)
+        # Not every system can flush a folder, so that the new name is on the disk, too.
+        with suppress(OSError):
+            folder = os.open(target.parent, os.O_RDONLY)
+            try:
+                os.fsync(folder)
+            finally:
+                os.close(folder)
+
+
+def check_writable(path: StrPath) -> None:
+    """Raise an OSError if a file cannot be written, and remove what killed processes left."""
+    with _beside(path):
+        target = Path(path).resolve()
+        for part in target.parent.glob(f"{glob.escape(_prefix(target))}{'?' * 8}.part"):
+            part.unlink(missing_ok=True)
 
 
 @contextmanager
 def _beside(path: StrPath) -> Iterator[Path]:
-    """Make a file in the folder of another; it is gone in the end."""
+    """Make an empty file in the folder of another one, and remove it in the end."""
     target = Path(path).resolve()
     if target.exists() and not target.is_file():
-        raise OSError(errno.EINVAL, "Not a regular file, and left as it is", os.fspath(path))
+        raise OSError(errno.EINVAL, "Not a regular file, and not replaced", os.fspath(path))
     part = target.with_name(f"{_prefix(target)}{secrets.token_hex(4)}.part")
     try:
         part.open("xb").close()
         yield part
     except OSError as error:
-        reason = f"{error.strerror or error}; what was there is unchanged"
+        reason = f"{error.strerror or error}; an older file is unchanged"
         raise type(error)(error.errno, reason, os.fspath(path)) from error
     finally:
         with suppress(OSError):
             part.unlink(missing_ok=True)
 
 
-def remove_parts(path: StrPath) -> None:
-    """Remove what a killed process left beside a file."""
-    target = Path(path).resolve()
-    for part in target.parent.glob(f"{glob.escape(_prefix(target))}{'?' * 8}.part"):
-        part.unlink(missing_ok=True)
-
-
 def _prefix(target: Path) -> str:
+    """Return how the names of files beside another one begin; systems allow 255 bytes."""
     return f".{target.name[:200]}."
-
-
-def _read(file: IO[bytes], kind: str, understand: Understand[T]) -> tuple[T, dict[str, Tensor]]:
-    start = file.read(8)
-    n_header, n_left = int.from_bytes(start, "little"), os.fstat(file.fileno()).st_size - len(start)
-    if n_header > min(n_left, MOST_HEADER):
-        raise ValueError("it is damaged, or no safetensors file.")
-    header = file.read(n_header)
-    metadata, found = _parsed(header)
-    facts = _facts_of(metadata, kind)
-    names = [name for name, entry in found.items() if _is_entry(entry)]
-    understood, signatures = understand(facts, names)
-    _check_signatures(found, signatures)
-    n_bytes = sum(WIDTHS[dtype] * prod(shape) for dtype, shape in signatures.values())
-    if n_left - n_header != n_bytes:
-        raise ValueError(f"it is damaged: {n_left - n_header} bytes of tensors, not {n_bytes}.")
-    tensors = safetensors.torch.load(start + header + file.read(n_bytes))
-    if checksum(metadata["facts"], tensors) != metadata.get("sha256"):
-        raise ValueError("it is damaged: what is in it does not have its checksum.")
-    return understood, tensors
-
-
-def _parsed(header: bytes) -> tuple[dict[str, Any], Facts]:
-    """Return the metadata of a safetensors header, and what else is in it."""
-    try:
-        found = json.loads(header)
-        metadata = found.pop("__metadata__")
-        return dict(metadata), found
-    except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
-        raise ValueError("it is damaged, or was not written by sklstm.") from error
-
-
-def _facts_of(metadata: dict[str, Any], kind: str) -> Facts:
-    if metadata.get("format") != FORMAT:
-        raise ValueError("it was not written by sklstm.")
-    facts, version = _parsed_facts(metadata), metadata.get("version")
-    if not isinstance(version, str) or version not in INTRODUCED:
-        raise ValueError(
-            f"it has version {_short(version)} of the format, this sklstm reads versions up to "
-            f"{FORMAT_VERSION!r}.{of_another_version(facts)}"
-        )
-    if metadata.get("kind") != kind:
-        raise ValueError(f"it is a {_short(metadata.get('kind'))}, not a {kind!r}.")
-    return completed(facts, version)
-
-
-def _parsed_facts(metadata: dict[str, Any]) -> Facts:
-    try:
-        facts = json.loads(metadata["facts"])
-    except (ValueError, TypeError, KeyError, RecursionError) as error:
-        raise ValueError("it is damaged: its facts cannot be read.") from error
-    if not isinstance(facts, dict):
-        raise ValueError("it is damaged: its facts are no mapping.")
-    return facts
-
-
-def of_another_version(facts: Facts) -> str:
-    """Return a sentence, after a space, about the sklstm that wrote a file, if it is another."""
-    versions = facts.get("versions")
-    writer = versions.get("sklstm") if isinstance(versions, dict) else None
-    if not isinstance(writer, str) or writer == __version__:
-        return ""
-    return f" It was written by sklstm {writer[:40]}, this is {__version__}: upgrade it."
-
-
-def _is_entry(entry: Any) -> bool:
-    return isinstance(entry, dict) and {"dtype", "shape", "data_offsets"} <= set(entry)
-
-
-def _check_signatures(found: Facts, expected: Signatures) -> None:
-    for name in [*expected, *found]:
-        if name not in expected:
-            raise ValueError(f"it holds {_short(name)}, which does not go with its parameters.")
-        if name not in found:
-            raise ValueError(f"it lacks {name!r}.")
-        entry, (dtype, shape) = found[name], expected[name]
-        if not _is_entry(entry) or (entry["dtype"], entry["shape"]) != (dtype, list(shape)):
-            raise ValueError(
-                f"{name!r} is not {dtype} of shape {shape}, which its parameters need."
-            )
-
-
-def _flush_folder(folder: Path) -> None:
-    """Have the system put on the disk which file it is, where that can be asked for."""
-    with suppress(OSError):
-        handle = os.open(folder, os.O_RDONLY)
-        try:
-            os.fsync(handle)
-        finally:
-            os.close(handle)
-
-
-def document_of(facts: Facts) -> str:
-    """Return facts as text."""
-    return json.dumps(facts, sort_keys=True)
-
-
-def _short(value: Any) -> str:
-    return repr(value)[:40]

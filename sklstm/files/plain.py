@@ -1,46 +1,23 @@
-"""Parameters as plain facts, which JSON can hold, and back."""
+"""Parameters of an estimator as JSON can hold them, and back."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from importlib.metadata import version
 from numbers import Integral, Real
 from typing import Any
 
 import numpy as np
 import torch
 
-from sklstm import __version__
-
-LIBRARIES = ("numpy", "scikit-learn", "skorch", "torch")
-
-
-def versions() -> dict[str, str]:
-    """Return the versions of what has a say in a fit."""
-    return {"sklstm": __version__, **{name: version(name) for name in LIBRARIES}}
-
 
 def to_plain(name: str, value: Any) -> Any:
-    """Turn a parameter into what JSON can hold.
-
-    Parameters
-    ----------
-    name : str
-        Its name, for the error.
-
-    value : object
-        A string, number, boolean or torch device, `None`, or a sequence or array of them.
-
-    Returns
-    -------
-    object
-        Python's own numbers and strings, a device by its name, a tuple as ``{"tuple": list}``,
-        any other sequence as a list.
+    """Return a parameter as JSON can hold it: a tuple as ``{"tuple": list}``, an array as a list.
 
     Raises
     ------
     ValueError
-        If it is anything else.
+        If it is neither a number, a string, a device of torch nor `None`, nor a sequence of them.
+        The message has its `name`.
     """
     if hasattr(value, "__array__"):
         value = np.asarray(value).tolist()
@@ -51,14 +28,13 @@ def to_plain(name: str, value: Any) -> Any:
     if isinstance(value, Real):
         return float(value)
     if isinstance(value, str):
-        # Not str(value): that of a member of an enumeration is its name.
+        # Not str(value), which for a member of an enumeration is its name.
         return str.__str__(value)
     if isinstance(value, torch.device):
         return str(value)
-    if isinstance(value, tuple):
-        return {"tuple": [to_plain(name, item) for item in value]}
     if isinstance(value, Sequence):
-        return [to_plain(name, item) for item in value]
+        items = [to_plain(name, item) for item in value]
+        return {"tuple": items} if isinstance(value, tuple) else items
     raise ValueError(
         f"{name}={value!r} cannot be saved: it is neither a number nor a string, nor a sequence "
         "of them."
@@ -66,13 +42,7 @@ def to_plain(name: str, value: Any) -> Any:
 
 
 def from_plain(value: Any) -> Any:
-    """Turn what `to_plain` returned back into a parameter.
-
-    Raises
-    ------
-    ValueError
-        If it was not returned by `to_plain`.
-    """
+    """Return the parameter that `to_plain` was given; a ValueError if it returned no such value."""
     if isinstance(value, list):
         return [from_plain(item) for item in value]
     if isinstance(value, dict):

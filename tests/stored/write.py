@@ -48,10 +48,11 @@ def end_after(n_written: int):
     write, left = checkpoints.write, [n_written]
 
     def write_and_end(*args):
-        write(*args)
+        written = write(*args)
         left[0] -= 1
         if not left[0]:
             raise KeyboardInterrupt
+        return written
 
     return write_and_end
 
