@@ -1,4 +1,4 @@
-"""Keras' words for parameters, and what they are here: errors say it where Keras' are given."""
+"""Keras' names of parameters, and what they are called here: for errors about unknown ones."""
 
 from __future__ import annotations
 
@@ -8,8 +8,7 @@ from inspect import signature
 from numbers import Integral
 from typing import Any, ParamSpec, TypeVar
 
-from sklearn.utils._param_validation import StrOptions
-
+from ._compat import StrOptions
 from .exceptions import warn
 
 P = ParamSpec("P")
@@ -30,7 +29,7 @@ PARAMETERS = {
     "kernel_regularizer": "weight_decay",
     "learning_rate": "lr",
     "metrics": "nothing; take score, or any metric of scikit-learn",
-    "min_delta": "tol",
+    "min_delta": "nothing; any improvement counts",
     "patience": "n_iter_no_change",
     "recurrent_activation": "nothing; the layers have tanh, and their gates the sigmoid",
     "recurrent_dropout": "dropout, which is between the layers",
@@ -54,7 +53,7 @@ class LossNames(StrOptions):
 
 
 def advice(words: Iterable[str]) -> str | None:
-    """Say what the first of Keras' words among some is here; `None` if there is none."""
+    """Say what the first of Keras' names among some is called here; `None` if there is none."""
     for word in words:
         if word in PARAMETERS:
             return f"Keras' {word} is here: {PARAMETERS[word]}. {PAGE}"
@@ -62,34 +61,37 @@ def advice(words: Iterable[str]) -> str | None:
 
 
 def refuse_keras_words(method: Callable[P, Result]) -> Callable[P, Result]:
-    """Have the error about a keyword that is Keras' say what it is called here.
+    """Decorate a method: its error about a parameter of Keras says what it is called here.
 
-    The signature stays that of the method, which scikit-learn reads.
+    The decorated method has the signature of the method, which scikit-learn reads.
     """
     parameters = signature(method).parameters
 
     @wraps(method)
     def checked(*args: P.args, **kwargs: P.kwargs) -> Result:
-        unknown = [name for name in kwargs if name not in parameters]
-        said = advice(unknown) or _of_the_estimator(args[0], unknown)
-        if said:
-            raise TypeError(f"{method.__qualname__} has no parameter {unknown[0]!r}. {said}")
+        for name in kwargs:
+            if name not in parameters:
+                said = advice([name]) or _of_the_estimator(args[0], name)
+                if said:
+                    raise TypeError(f"{method.__qualname__} has no parameter {name!r}. {said}")
         return method(*args, **kwargs)
 
     return checked
 
 
 def warn_of_units_as_layers(init: Callable[P, None]) -> Callable[P, None]:
-    """Warn where a large number stands alone: it is the layers, and the units in Keras.
+    """Decorate `__init__`: warn of a large number that is the only argument.
 
-    By name, as everywhere in scikit-learn's own code, it is taken as meant.
+    It is the number of layers here, and the number of units in Keras. A number that is given by
+    name, as scikit-learn's own code does everywhere, gives no warning.
     """
 
     @wraps(init)
     def checked(*args: P.args, **kwargs: P.kwargs) -> None:
-        given = args[1:]
-        if len(given) == 1 and "units" not in kwargs and _are_many_layers(given[0]):
-            name, number = type(args[0]).__name__, given[0]
+        estimator, *given = args
+        number: Any = given[0] if len(given) == 1 and "units" not in kwargs else None
+        if isinstance(number, Integral) and int(number) >= MANY_LAYERS:
+            name = type(estimator).__name__
             warn(
                 f"{name}({number}) has {number} layers. Keras' LSTM({number}) is one layer of "
                 f"{number} units, which is {name}(n_layers=1, units={number}). If layers are "
@@ -101,14 +103,8 @@ def warn_of_units_as_layers(init: Callable[P, None]) -> Callable[P, None]:
     return checked
 
 
-def _of_the_estimator(estimator: Any, unknown: list[str]) -> str | None:
-    """Say where a parameter belongs that is the estimator's own, not its `fit`'s."""
-    name = type(estimator).__name__
-    for word in unknown:
-        if word in signature(type(estimator)).parameters:
-            return f"It is a parameter of the estimator: {name}({word}=...)."
-    return None
-
-
-def _are_many_layers(n_layers: Any) -> bool:
-    return isinstance(n_layers, Integral) and int(n_layers) >= MANY_LAYERS
+def _of_the_estimator(estimator: Any, name: str) -> str | None:
+    """Say where a parameter belongs that is one of the estimator, not of its `fit`."""
+    if name not in signature(type(estimator)).parameters:
+        return None
+    return f"It is a parameter of the estimator: {type(estimator).__name__}({name}=...)."

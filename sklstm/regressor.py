@@ -1,217 +1,233 @@
-"""The estimator: parameters, fit, predict."""
+"""The estimator: parameters, fit, partial_fit, predict, score."""
 
 from __future__ import annotations
 
 import copy
 import os
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from functools import partial
 from numbers import Integral, Real
 from typing import Any, ClassVar
 
 import numpy as np
 import torch
-from numpy.typing import ArrayLike, NDArray
-from sklearn.base import BaseEstimator, RegressorMixin, _fit_context
-from sklearn.metrics import d2_pinball_score, r2_score
-from sklearn.utils import check_random_state, estimator_html_repr
-from sklearn.utils._param_validation import Hidden, Interval, RealNotInt, StrOptions
-from sklearn.utils.validation import check_is_fitted
+from numpy.typing import ArrayLike
+from sklearn.base import BaseEstimator, RegressorMixin
+from sklearn.utils import check_random_state
+from sklearn.utils.validation import check_is_fitted, validate_data
 
-from ._compat import CallbackSupportMixin, with_callbacks
+from ._compat import (
+    CallbackSupportMixin,
+    Hidden,
+    Interval,
+    RealNotInt,
+    StrOptions,
+    fit_context,
+    has_callbacks,
+    with_callbacks,
+)
+from .data.array_likes import is_frame, numbers_of_frame
 from .data.drift import warn_if_far
+from .data.inputs import InputForm, read_inputs
 from .data.padding import warn_of_padding
-from .data.sequences import Sequences, as_sequences
-from .data.targets import as_targets, drop_unused, mean_score
+from .data.sequences import Sequences
+from .data.targets import TargetForm, drop_unused, mean_score, read_targets
+from .fit_tasks import FitTask
 from .keras_words import LossNames, advice, refuse_keras_words, warn_of_units_as_layers
-from .nn.stack import POOLINGS, SKIPS, StackedLSTM
-from .nn.summary import describe
+from .nn.pooling import POOLINGS
+from .nn.stack import StackedLSTM
+from .training.auto import plan_epoch, plan_fit
 from .training.batches import SequenceDataset
-from .training.building import PRECISIONS, build_net, initialize
-from .training.checkpoint import open_checkpoint
-from .training.epoch_tasks import FitTask
-from .training.net import LOSSES, OPTIMIZERS
-from .training.recipes import recipe_of_epoch, recipe_of_fit
-from .training.threads import own_torch
+from .training.callbacks import EpochTasks
+from .training.checkpoint import Checkpoint
+from .training.losses import LOSSES
+from .training.net import StackedLSTMNet, make_net, start_net
+from .training.plan import LR_SCHEDULES, OPTIMIZERS, FitPlan
+from .training.runtime import PRECISIONS, own_torch
 from .training.user_callbacks import check_callbacks, copied, naming_missing_loss
+from .training.warm_start import continue_net
 
-# Python's integers know no limit, and torch, to which these parameters go, does.
-FLOATS = ("lr", "weight_decay", "clip_norm", "tol")
-MOST_EPOCHS = int(np.iinfo(np.int64).max)
+LARGEST_INT64 = int(np.iinfo(np.int64).max)  # torch and the progress bar count in 64 bits
+# Parameters that are not in a plan: they do not decide what a fit computes, or do so by the data
+# (n_timesteps), the start (warm_start) or the seed (random_state), which a checkpoint has instead.
+NOT_IN_A_FIT = ("n_timesteps", "warm_start", "checkpoint", "callbacks", "random_state", "verbose")
 
 
 class StackedLSTMRegressor(CallbackSupportMixin, RegressorMixin, BaseEstimator):
     """Stacked LSTM regressor.
 
-    A sequence of any length goes through `n_layers` LSTM layers, each of which hands its
-    whole output sequence to the next; the final output of the last one, or with
-    `return_sequences` its output at each step, goes through a Dense head. The model is a
-    :class:`StackedLSTM`, trained with a skorch net.
+    A sequence of any length passes through `n_layers` LSTM layers [1]_. Each layer passes its whole
+    output sequence to the next one [2]_. The outputs of the top layer are pooled into one vector
+    (see `pooling`), or with `return_sequences` kept at each step, and pass through a Dense head. A
+    linear shortcut may be added (see `linear_steps`). The model is a :class:`StackedLSTM`, trained
+    with a skorch net.
 
     Read more in the :ref:`User Guide <user_guide>`.
+
+    The parameters are in four groups, *Network*, *Target and loss*, *Training* and *Running*: the
+    name of a group stands at its first parameter.
 
     Parameters
     ----------
     n_layers : int or "auto", default="auto"
-        Number of stacked LSTM layers. "auto" is as many as `units` has numbers, or else
-        `dropout`; 2 where both are one number for all layers. It comes first:
+        *Network.* Number of stacked LSTM layers. "auto" is the number of values in `units`, or
+        else in `dropout`; 2 where both are one number for all layers. Note the order:
         ``StackedLSTMRegressor(3)`` has three layers, while Keras' ``LSTM(50)`` is one layer of
         50 units, ``n_layers=1, units=50``.
 
     units : int or sequence of int, default=64
-        Memory cells in each layer, or one number a layer, bottom first.
+        Memory cells in each layer, or one number for each layer, bottom first.
 
     dropout : float or sequence of float, default=0.0
-        Dropout rate in [0, 1) on what each layer hands on, the top one included, or one
-        rate a layer, bottom first. Paths around layers are spared.
+        Dropout rate in [0, 1) for the output of each layer, the top one included, or one rate
+        for each layer, bottom first. Skip connections have no dropout.
 
     bidirectional : bool, default=False
-        Whether every layer reads its sequence in both directions and concatenates the
-        two outputs. The second direction starts at each sequence's own last step.
+        Whether every layer reads its sequence in both directions and concatenates the two
+        outputs. The second direction starts at the last step of each sequence.
 
-    skip : {"auto", "residual"} or None, default="auto"
-        Path around each layer above the first. `None` is the plain stack of the
-        textbooks. "residual" adds what a layer puts out to what it reads [7]_, which keeps
-        stacks of any depth trainable and lets them grow (see `warm_start`). "auto" is
-        "residual", whatever the data.
+    skip : {"residual"} or None, default="residual"
+        Skip connection around each layer above the first. "residual" adds the input of a layer
+        to its output [7]_: stacks of any depth can then be trained, and they can grow (see
+        `warm_start`). `None` is the plain stack of the textbooks.
 
     pooling : {"last", "mean", "max", "concat"}, default="concat"
-        How the top layer's outputs become one vector: the final one, their mean or
-        maximum over the steps of the sequence, or these three one after another [4]_.
-        Not used with `return_sequences`.
+        How the outputs of the top layer become one vector: the final one, their mean or
+        maximum over the steps of the sequence, or these three concatenated [4]_. Not used with
+        `return_sequences`.
 
     head_units : sequence of int, default=()
-        Sizes of hidden Dense layers (ReLU) between the top LSTM layer and the linear
-        output.
+        Sizes of hidden Dense layers (ReLU) between the top LSTM layer and the linear output.
 
     linear_steps : int, "auto" or None, default="auto"
-        Last steps that a linear path leads from to the output, beside the stack: ridge
-        regression, to which the stack learns what to add. It goes on where a series leaves
-        the range it had in training, up to ten standard deviations, as LSTM layers cannot.
-        Each output is fitted to the samples in which it has a label; with fewer than three
-        of them its path is zero. `None` is no path. "auto" is all steps, or as many last ones
-        as are at most 512 numbers (with `return_sequences` each step alone), or no path, by
-        the first of these rules that applies:
+        Number of last time steps used by a linear shortcut: a ridge regression from these steps
+        to the target, to whose output the stack adds a correction. Unlike LSTM layers, it
+        follows a series that leaves the range of the training data, up to ten standard
+        deviations. Each output is fitted to the samples in which it has a label; with fewer than
+        two of them its shortcut is zero. `None` is no shortcut. "auto" is all steps, or as many
+        last ones as are at most 512 numbers (with `return_sequences` each step alone), or no
+        shortcut, by the first of these rules that applies:
 
-        - A warm start has the path of the first fit, and `partial_fit` has none.
-        - More than 512 features, or fewer than three labels: no path.
-        - Fewer than 200 samples, and more labels than numbers that a path would read: a path
-          if `loss` is "squared_error", none for the others, which ridge regression is not
-          robust enough for.
+        - A warm start, or `partial_fit` of a fitted model, keeps the shortcut of the first fit. A
+          model that begins with `partial_fit` has none.
+        - More than 512 features, or fewer than two labels: no shortcut.
+        - Fewer than 200 samples, and more labels than numbers that a shortcut would read: a
+          shortcut if `loss` is "squared_error", none for the other losses, as ridge regression is
+          less robust than they are.
         - A trial: the stack alone is trained on the first 80 % of the samples, for a quarter of
-          the epochs of ``max_epochs="auto"``, or for all of them where there are fewer than 200
-          samples. If it predicts the last 20 % better than a path alone, there is none.
+          the epochs of ``max_epochs="auto"``, or for all of them if there are fewer than 200
+          samples. If it predicts the last 20 % better than a shortcut alone, or if a target has no
+          label in the first 80 %, there is none.
 
-        Samples held out by `early_stopping` take no part in this.
+        Samples that `early_stopping` holds out are not used for this.
 
     return_sequences : bool, default=False
-        Whether there is a target at each time step (many-to-many) instead of one a
+        Whether there is a target at each time step (many-to-many) instead of one for each
         sequence. The Dense head is the same at each step.
 
     n_timesteps : int, default=None
-        For 2-D X only: read each row as this many steps, all features of the first step
-        first. `None` reads a row as a univariate sequence, one step a column.
+        For 2-D X only: read each row as this many steps, all features of the first step first.
+        `None` reads a row as a univariate sequence, one step for each column.
 
     standardize : bool, default=True
-        Whether to centre and scale each feature and each target inside the model, by mean and
-        standard deviation. Outliers of a feature are left out of both. Targets have, unless
-        `loss` is "squared_error", the median and the range of the middle half instead, which
-        large targets cannot move. In 2-D X, whose columns else share a scale as steps of one
-        sequence, each column has its own where one of them varies by less than a quarter of
-        that scale, as when columns are other quantities.
+        *Target and loss.* Whether to centre and scale each feature and each target inside the
+        model, by mean and standard deviation; outliers of a feature do not count. For all losses
+        but "squared_error", targets are centred by the median and scaled by the interquartile range
+        over 1.349, its value for a standard normal distribution: a few large targets do not move
+        them. The steps of a sequence share the mean and the scale of a feature.
+        Columns of 2-D X share them as well, unless one of the columns varies by less than a
+        quarter of the shared scale: then each column has its own.
 
     loss : {"squared_error", "absolute_error", "huber", "quantile"}, default="squared_error"
-        Loss to minimize, on the scaled target. "huber" is quadratic up to 1 there, which is
-        one standard deviation of a normally distributed target, and linear beyond. "quantile"
-        is the pinball loss [5]_ of `quantile`. All but "squared_error" are robust to large
-        targets: these move neither the scale (see `standardize`) nor the linear path.
+        Loss to minimize, on the scaled target. "huber" is quadratic up to 1, which is one
+        standard deviation of a normally distributed target, and linear beyond. "quantile" is the
+        pinball loss [5]_ of `quantile`. All but "squared_error" are robust to large targets.
 
     quantile : float or sequence of float, default=0.5
-        With ``loss="quantile"``, the quantile to predict, in (0, 1). Several, in rising
-        order, give predictions a last axis with one column a quantile; the model sorts
-        them, so they never cross [6]_.
+        With ``loss="quantile"``, the quantile to predict, in (0, 1). Several, in rising order,
+        give predictions a last axis with one column for each quantile. The model sorts the
+        columns, so they never cross [6]_.
 
     lr : float or "auto", default="auto"
-        Learning rate; the highest one of the cycle with `lr_schedule="one_cycle"`. "auto"
-        is 0.01 for 4,000 samples and more, and in `partial_fit`; for fewer, which make fewer
-        steps, it is higher, by the root of 4,000 over their number, up to 0.03.
+        *Training.* Learning rate; with ``lr_schedule="one_cycle"`` the highest one. "auto" is
+        0.01 for 4,000 samples or more, and in `partial_fit`. Fewer samples make fewer steps, so
+        their rate is higher: 0.01 times the root of 4,000 over their number, at most 0.03.
 
     batch_size : int or "auto", default="auto"
-        Samples in a mini-batch. "auto" is a 32nd of the samples, at least 32 and at most
-        64. With `return_sequences` it is at least as many as have 1,024 steps, from 4 to 32.
+        Samples in a mini-batch. "auto" is a 32nd of the samples, at least 32 and at most 64.
+        With `return_sequences`, the lower limit is as many samples as have 4,096 steps, from 4
+        to 32.
 
     max_epochs : int or "auto", default="auto"
-        Passes over the data; 0 builds the model without training it. "auto" makes about
-        1,700 steps, in at least 10 and at most 28 epochs: small data needs more passes. With
-        `return_sequences` it is at most 28 for each 32 steps of a sequence, up to 112.
+        Passes over the data; 0 builds the model without training it. "auto" makes about 1,700
+        steps of the optimizer, in at least 10 and at most 28 epochs. With `return_sequences` the
+        upper limit is 28 times the whole 64s in the mean length of the sequences, from 28 to 112.
 
     optimizer : {"adam", "adamw", "sgd", "rmsprop"} or torch.optim.Optimizer subclass, \
             default="adamw"
-        Optimizer; a class must take `lr` and `weight_decay`. "adamw" is "adam" with
-        decoupled weight decay.
+        Optimizer. A class must take `lr` and `weight_decay`. "adamw" is "adam" with decoupled
+        weight decay.
 
     weight_decay : float or "auto", default="auto"
-        Weight decay of the optimizer. "auto" is 0.08 for "adamw", which decouples it from
-        the gradients, and 0 for any other.
+        Weight decay of the optimizer. "auto" is 0.08 for "adamw", which decouples it from the
+        gradients, and 0 for any other.
 
     clip_norm : float or None, default=1.0
-        Gradients with a larger Euclidean norm than this are scaled down to it. `None`
+        Gradients whose Euclidean norm over all weights is larger are scaled down to it. `None`
         never clips.
 
     lr_schedule : {"one_cycle", "constant"}, default="one_cycle"
-        "one_cycle" raises the learning rate to `lr` over the first 30 % of the steps and
-        lowers it to 30 % of that over the rest [3]_; what is kept is an average of the weights
-        over the last of them [8]_.
+        "one_cycle" raises the learning rate to `lr` over the first 30 % of the steps and lowers
+        it to 30 % of that over the rest [3]_. The model then gets an exponential average of the
+        weights over about the last 20 % of the steps [8]_; with `early_stopping`, that average at
+        the best epoch.
 
     early_stopping : bool, default=False
-        Whether to hold out the last part of the data, or take the `validation_data` of
-        `fit`, stop when the loss on it no longer improves, and put the weights of its best
-        epoch back.
+        Whether to hold out the last part of the data, or to take the `validation_data` of `fit`,
+        to stop when the loss on it no longer improves, and to keep the weights of the best epoch.
 
     validation_fraction : float or int, default=0.1
-        Samples to hold out with `early_stopping`: a fraction of them in (0, 1), rounded up,
-        or an int, their number. It is the tail of the data: overlapping windows would leak
-        into a random part. Not used where `fit` gets `validation_data`.
+        Samples to hold out with `early_stopping`: a fraction of them in (0, 1), rounded up, or
+        their number. They are the last ones: overlapping windows would leak into a random part.
+        Not used if `fit` gets `validation_data`.
 
     n_iter_no_change : int, default=20
-        Epochs without an improvement of `tol` after which training stops early. Patience
-        pays: while the learning rate is high, the validation loss goes up and down.
-
-    tol : float, default=1e-4
-        Improvement of the validation loss, in standardized units, that counts.
+        Epochs without a lower validation loss after which training stops early. While the
+        learning rate is high the validation loss goes up and down, so a small number stops too
+        early.
 
     warm_start : bool, default=False
-        Whether `fit` goes on from the fitted weights and statistics, with a new
-        optimizer; an unfitted estimator is simply fitted. A raised `n_layers` adds layers
-        on top that change no prediction until they are trained; it takes a `skip`, and the
-        new layers have the `units` of the one below.
+        Whether `fit` continues from the weights and statistics of the last fit, with a new
+        optimizer. A first fit is as without it. A raised `n_layers` adds layers on top that do
+        not change any prediction until they are trained. This needs a `skip`, and the new layers
+        have the `units` of the one below.
 
     precision : {"float32", "bfloat16", "float64"}, default="float32"
-        Arithmetic of the network. "bfloat16" rounds in the layers while they train; weights,
-        head and predictions are float32. It needs a processor with AVX-512 or a GPU with
+        *Running.* Arithmetic of the network. "bfloat16" rounds in the layers while they train;
+        weights, head and predictions are float32. It needs a processor with AVX-512 or a GPU with
         bfloat16: on any other device, `fit` raises a `ValueError`.
 
     device : str or torch.device, default="cpu"
-        "cpu", "cuda", "auto" (CUDA where there is one) or any torch device with float64.
+        "cpu", "cuda", "auto" (CUDA if there is one) or any torch device with float64.
 
     checkpoint : str or os.PathLike, default=None
-        File in which `fit` keeps its state after each epoch. Where the same fit, killed or
-        not, has left one, `fit` goes on from it and ends with the same bits; a file of other
-        data, parameters or versions is refused. It stays when `fit` is done: delete it to
-        train afresh. One path is for one fit, so searches and later warm starts need others.
-        It goes with neither `callbacks` nor an optimizer class.
+        File in which `fit` stores its state after each epoch. If the same fit has left one, for
+        example because the process was killed, `fit` resumes from it and ends with the same bits.
+        A file of other data, parameters or versions is refused. The file stays when `fit` is
+        done: delete it to train afresh. Fits that run at the same time, as in a search, and later
+        warm starts need files of their own. It cannot be used with `callbacks` or an optimizer
+        class.
 
     callbacks : list of skorch callbacks, default=None
-        Copies of these run beside the estimator's own; find them in `net_.callbacks_`. One
-        that scikit-learn cannot clone, such as one that holds a file, runs itself, in each
-        fit and in each clone of the estimator.
+        Copies of them run beside the estimator's own and are in `net_.callbacks_`. A callback
+        that scikit-learn cannot clone, such as one that holds a file, is used itself, in each fit
+        and in each clone of the estimator.
 
     random_state : int, RandomState instance or None, default=None
-        Governs initialization, shuffling and dropout. Pass an int for the same bits at
-        every fit. Going on from a fit (`warm_start`, `partial_fit`) with another int gives
-        another order of samples and other dropout from then on; anything else goes on with
-        those of the first fit.
+        Controls initial weights, the order of the samples and dropout. Pass an int for the same
+        bits in every fit. `warm_start` and `partial_fit` use the seed of the first fit, unless
+        this is another int.
 
     verbose : int, default=0
         1 shows a progress bar, 2 skorch's table of epochs.
@@ -222,40 +238,29 @@ class StackedLSTMRegressor(CallbackSupportMixin, RegressorMixin, BaseEstimator):
         The trained skorch net.
 
     module_ : StackedLSTM
-        The trained torch module; scaling included, its `state_dict` is the whole model.
+        The trained torch module. Its `state_dict` is the whole model, scaling included.
 
     n_features_in_ : int
-        Columns of 2-D X, features at each step of every other form.
+        Columns of 2-D X; features at each step of every other form.
 
     feature_names_in_ : ndarray of shape (`n_features_in_`,)
-        Names of the columns, where X was a DataFrame whose column names are all strings.
+        Names of the columns, if X was a DataFrame whose column names are all strings.
 
     n_outputs_ : int
-        Number of targets; of y of shape (n_samples, horizon, n_columns),
+        Number of targets; for y of shape (n_samples, horizon, n_columns),
         ``horizon * n_columns``.
 
-    n_layers_ : int
-        Number of LSTM layers.
-
-    lr_ : float
-        Learning rate of the last fit, where "auto" is decided.
-
-    batch_size_ : int
-        Samples in a mini-batch in the last fit, where "auto" is decided.
-
-    max_epochs_ : int
-        Most epochs of the last fit, where "auto" is decided; 1 after `partial_fit`.
-
-    linear_steps_ : int
-        Steps that the linear path reads; 0 if there is none.
+    n_layers_, lr_, batch_size_, max_epochs_, linear_steps_ : int or float
+        Values of the parameters in the last fit, each "auto" decided. `max_epochs_` is 1 after
+        `partial_fit`; `linear_steps_` is 0 if there is no linear shortcut.
 
     n_iter_ : int
-        Epochs run, in all fits that went on from one another.
+        Epochs that were run, in all fits that continued one another.
 
     best_epoch_ : int or None
-        Of the epochs of the last fit, the one with the lowest validation loss, or training
-        loss without `early_stopping`. Counted from 1 over all fits that went on from one
-        another, as `loss_curve_` has them. `None` if the last fit ran no epoch.
+        In the last fit, the epoch with the lowest loss: the validation loss with
+        `early_stopping`, the training loss otherwise. It is counted from 1 over all fits that
+        continued one another, as in `loss_curve_`. `None` if the last fit ran no epoch.
 
     loss_curve_ : list of float
         Training loss of each epoch, on the standardized target.
@@ -264,7 +269,7 @@ class StackedLSTMRegressor(CallbackSupportMixin, RegressorMixin, BaseEstimator):
         Validation loss of each epoch that had one.
 
     history_ : skorch.history.History
-        All that skorch recorded, a row an epoch.
+        All that skorch recorded, one row for each epoch.
 
     n_parameters_ : int
         Number of trained weights.
@@ -277,9 +282,9 @@ class StackedLSTMRegressor(CallbackSupportMixin, RegressorMixin, BaseEstimator):
 
     Notes
     -----
-    On one machine equal seeds give equal bits. In float32 on a CPU, the prediction for a
-    sample does not depend on the samples predicted with it, to the last bit. A diverged
-    epoch stays in `history_` and counts in `n_iter_`, an interrupted one does not.
+    On one machine, equal seeds give equal bits. In float32 on a CPU, the prediction for a sample
+    does not depend on the samples predicted with it, to the last bit. A diverged epoch stays in
+    `history_` and counts in `n_iter_`; an interrupted one does not.
 
     References
     ----------
@@ -311,26 +316,29 @@ class StackedLSTMRegressor(CallbackSupportMixin, RegressorMixin, BaseEstimator):
     """
 
     _parameter_constraints: ClassVar[dict[str, list[Any]]] = {
+        # Network
         "n_layers": [Interval(Integral, 1, None, closed="left"), StrOptions({"auto"})],
         "units": [Interval(Integral, 1, None, closed="left"), "array-like"],
         "dropout": [Interval(Real, 0, 1, closed="left"), "array-like"],
         "bidirectional": ["boolean"],
-        "skip": [StrOptions({skip for skip in SKIPS if skip}), None],
+        "skip": [StrOptions({"residual"}), None],
         "pooling": [StrOptions(set(POOLINGS))],
         "head_units": ["array-like"],
         "linear_steps": [Interval(Integral, 1, None, closed="left"), StrOptions({"auto"}), None],
         "return_sequences": ["boolean"],
         "n_timesteps": [Interval(Integral, 1, None, closed="left"), None],
+        # Target and loss
         "standardize": ["boolean"],
         "loss": [LossNames(set(LOSSES))],
         "quantile": [Interval(Real, 0, 1, closed="neither"), "array-like"],
+        # Training
         "lr": [Interval(Real, 0, None, closed="neither"), StrOptions({"auto"})],
         "batch_size": [Interval(Integral, 1, None, closed="left"), StrOptions({"auto"})],
-        "max_epochs": [Interval(Integral, 0, MOST_EPOCHS, closed="both"), StrOptions({"auto"})],
+        "max_epochs": [Interval(Integral, 0, LARGEST_INT64, closed="both"), StrOptions({"auto"})],
         "optimizer": [StrOptions(set(OPTIMIZERS)), callable],
         "weight_decay": [Interval(Real, 0, None, closed="left"), StrOptions({"auto"})],
         "clip_norm": [Interval(Real, 0, None, closed="neither"), None],
-        "lr_schedule": [StrOptions({"one_cycle", "constant"})],
+        "lr_schedule": [StrOptions(set(LR_SCHEDULES))],
         "early_stopping": ["boolean"],
         "validation_fraction": [
             Interval(RealNotInt, 0, 1, closed="neither"),
@@ -338,8 +346,8 @@ class StackedLSTMRegressor(CallbackSupportMixin, RegressorMixin, BaseEstimator):
             Interval(Integral, 1, None, closed="left"),
         ],
         "n_iter_no_change": [Interval(Integral, 1, None, closed="left")],
-        "tol": [Interval(Real, 0, None, closed="left")],
         "warm_start": ["boolean"],
+        # Running
         "precision": [StrOptions(set(PRECISIONS))],
         "device": [str, torch.device],
         "checkpoint": [str, os.PathLike, None],
@@ -352,20 +360,23 @@ class StackedLSTMRegressor(CallbackSupportMixin, RegressorMixin, BaseEstimator):
     @refuse_keras_words
     def __init__(
         self,
+        # Network
         n_layers: int | str = "auto",
         units: int | Sequence[int] = 64,
         dropout: float | Sequence[float] = 0.0,
         *,
         bidirectional: bool = False,
-        skip: str | None = "auto",
+        skip: str | None = "residual",
         pooling: str = "concat",
         head_units: Sequence[int] = (),
         linear_steps: int | str | None = "auto",
         return_sequences: bool = False,
         n_timesteps: int | None = None,
+        # Target and loss
         standardize: bool = True,
         loss: str = "squared_error",
         quantile: float | Sequence[float] = 0.5,
+        # Training
         lr: float | str = "auto",
         batch_size: int | str = "auto",
         max_epochs: int | str = "auto",
@@ -376,8 +387,8 @@ class StackedLSTMRegressor(CallbackSupportMixin, RegressorMixin, BaseEstimator):
         early_stopping: bool = False,
         validation_fraction: float = 0.1,
         n_iter_no_change: int = 20,
-        tol: float = 1e-4,
         warm_start: bool = False,
+        # Running
         precision: str = "float32",
         device: str | torch.device = "cpu",
         checkpoint: str | os.PathLike[str] | None = None,
@@ -408,7 +419,6 @@ class StackedLSTMRegressor(CallbackSupportMixin, RegressorMixin, BaseEstimator):
         self.early_stopping = early_stopping
         self.validation_fraction = validation_fraction
         self.n_iter_no_change = n_iter_no_change
-        self.tol = tol
         self.warm_start = warm_start
         self.precision = precision
         self.device = device
@@ -417,8 +427,12 @@ class StackedLSTMRegressor(CallbackSupportMixin, RegressorMixin, BaseEstimator):
         self.random_state = random_state
         self.verbose = verbose
 
+    _plan: FitPlan
+    _X_form: InputForm
+    _y_form: TargetForm
+
     @refuse_keras_words
-    @_fit_context(prefer_skip_nested_validation=True)
+    @fit_context(prefer_skip_nested_validation=True)
     def fit(
         self,
         X: Any,
@@ -428,9 +442,9 @@ class StackedLSTMRegressor(CallbackSupportMixin, RegressorMixin, BaseEstimator):
     ) -> StackedLSTMRegressor:
         """Fit the model.
 
-        A fit that fails leaves the estimator as it was. A `KeyboardInterrupt` ends the fit
-        with the weights of the best epoch so far and a warning; while `linear_steps="auto"`
-        is decided, it is raised, and leaves the estimator as it was, too.
+        A fit that fails leaves the estimator as it was. A `KeyboardInterrupt` ends training with
+        a warning and the weights of the best epoch so far. Before training, while
+        ``linear_steps="auto"`` is decided, it is raised and leaves the estimator as it was.
 
         Parameters
         ----------
@@ -449,16 +463,16 @@ class StackedLSTMRegressor(CallbackSupportMixin, RegressorMixin, BaseEstimator):
             PackedSequence of them.
 
         sample_weight : array-like of shape (n_samples,), default=None
-            Weights in the loss and in the statistics; only their ratios matter. A
-            sequence counts by its labels, each of which has its weight. Samples of
-            weight zero and samples without a label are left out.
+            Weights in the loss and in the statistics; only their ratios matter. With
+            `return_sequences`, each label of a sequence has the weight of the sequence. Samples
+            of weight zero and samples without a label are left out.
 
         validation_data : tuple (X, y) or (X, y, sample_weight), default=None
-            Samples to measure the validation loss on after each epoch, in the forms of X, y
-            and `sample_weight`; nothing is learnt from them, their scaling neither. With
-            `early_stopping` they take the place of the held-out part, and all of X and y is
-            trained on; without, their loss is only recorded. No step of a pipeline and no
-            transformer of targets has an effect on them: pass them as they reach this `fit`.
+            Samples on which the validation loss is measured after each epoch, in the forms of X,
+            y and `sample_weight`. Nothing is learnt from them, no scaling either. With
+            `early_stopping` they replace the held-out part, and the model is trained on all of X
+            and y; without it, their loss is only recorded. Steps of a pipeline and transformers
+            of targets do not transform them: pass them as they reach this `fit`.
 
         Returns
         -------
@@ -487,35 +501,47 @@ class StackedLSTMRegressor(CallbackSupportMixin, RegressorMixin, BaseEstimator):
         validation_data: Sequence[Any] | None,
     ) -> None:
         start = getattr(self, "net_", None) if self.warm_start else None
-        data = self._check_fit_input(X, y, sample_weight, reset=start is None)
-        data.validation = self._check_validation_data(validation_data, data)
-        seed = self._seed(start)
-        checkpoint = open_checkpoint(self, data, start, seed)
-        callbacks = self._copy_callbacks(
+        data = self._training_data(X, y, sample_weight, is_first=start is None)
+        data.validation = self._validation_data(validation_data, data)
+        seed, params = self._seed(start), self.get_params(deep=False)
+        checkpoint = self._checkpoint(data, seed, start)
+        callbacks = self._copied_callbacks(
             one_cycle=self.lr_schedule == "one_cycle",
             validates=self.early_stopping or data.validation is not None,
         )
-        recipe = checkpoint.recipe or recipe_of_fit(self, data, start, seed)
-        n_epochs = recipe["max_epochs"] - checkpoint.n_done
-        task = FitTask(self, X, y, sample_weight)
-        callbacks += [*checkpoint.callbacks(recipe), *task.begin(recipe, n_epochs)]
-        net = build_net(recipe, data.X.n_features, data.y.n_features, callbacks)
-        initialize(net, data, start)
-        checkpoint.restore(net)
-        with naming_missing_loss():
-            net.partial_fit(data, epochs=n_epochs)
-        self.net_, self._recipe = net, recipe
-        task.end()
+        if checkpoint is None or checkpoint.plan is None:
+            plan = plan_fit(params, data, seed, None if start is None else self._plan)
+            n_epochs, state = plan.max_epochs, None
+        else:
+            plan, state = checkpoint.plan, checkpoint.state
+            n_epochs = plan.max_epochs - checkpoint.epochs_done
+        task = None
+        if has_callbacks(self):
+            task = FitTask(self, X, y, sample_weight, plan)
+            task.begin(n_epochs)
+            callbacks.append(("epoch_tasks", EpochTasks(task)))
+        if checkpoint is not None:  # after all others, as it stores what they have decided
+            callbacks.append(("checkpoint", checkpoint.callback(plan)))
+        net = make_net(plan, data.X.n_features, data.y.n_features, callbacks, self.verbose)
+        if start is not None:
+            continue_net(net, start)
+        elif state is None:
+            start_net(net, data)
+        with naming_missing_loss() if callbacks else nullcontext():
+            net.train(data, n_epochs, state)
+        self.net_, self._plan = net, plan
+        if task is not None:
+            task.end()
 
     @refuse_keras_words
-    @_fit_context(prefer_skip_nested_validation=True)
+    @fit_context(prefer_skip_nested_validation=True)
     def partial_fit(
         self, X: Any, y: Any, sample_weight: ArrayLike | None = None
     ) -> StackedLSTMRegressor:
         """Train for one epoch over the given samples, at the constant rate `lr`.
 
-        The first call sets the statistics; later ones keep them, the weights and the
-        state of the optimizer. There is no validation, hence no early stopping.
+        The first call sets the statistics. Later calls continue with them, with the weights and
+        with the state of the optimizer. There is no validation and no early stopping.
 
         Parameters
         ----------
@@ -541,24 +567,29 @@ class StackedLSTMRegressor(CallbackSupportMixin, RegressorMixin, BaseEstimator):
         self._validate_params()  # which scikit-learn leaves out in further calls
         start = getattr(self, "net_", None)
         with _unchanged_on_error(self), own_torch():
-            data = self._check_fit_input(X, y, sample_weight, reset=start is None)
-            callbacks = self._copy_callbacks(one_cycle=False, validates=False)
-            recipe = recipe_of_epoch(self, data, start, self._seed(start))
-            if start is not None and not callbacks and recipe == self._recipe:
-                with start.unchanged_on_error():  # a new net would take as long as a small batch
-                    start.partial_fit(data)
+            data = self._training_data(X, y, sample_weight, is_first=start is None)
+            callbacks = self._copied_callbacks(one_cycle=False, validates=False)
+            start_plan = None if start is None else self._plan
+            plan = plan_epoch(self.get_params(deep=False), data, self._seed(start), start_plan)
+            is_same = plan == start_plan and not callbacks
+            if start is not None and is_same and start.is_like(data.y.n_features, self.verbose):
+                # Making a new net would take as long as training on a small batch.
+                with start.unchanged_on_error():
+                    start.train(data, n_epochs=1)
                 return self
-            net = build_net(recipe, data.X.n_features, data.y.n_features, callbacks)
-            initialize(net, data, start)
-            if start is not None:
-                net.resume_optimizer(start)
-            with naming_missing_loss():
-                net.partial_fit(data)
-            self.net_, self._recipe = net, recipe
+            net = make_net(plan, data.X.n_features, data.y.n_features, callbacks, self.verbose)
+            if start is None:
+                start_net(net, data)
+            else:
+                continue_net(net, start)
+                net.continue_optimizer_of(start)
+            with naming_missing_loss() if callbacks else nullcontext():
+                net.train(data, n_epochs=1)
+            self.net_, self._plan = net, plan
         return self
 
     def predict(self, X: Any) -> Any:
-        """Predict one target row for each sequence.
+        """Predict the target of each sequence, or of each step of it.
 
         Parameters
         ----------
@@ -583,7 +614,7 @@ class StackedLSTMRegressor(CallbackSupportMixin, RegressorMixin, BaseEstimator):
         ValueError
             If X is not as described, or too extreme for a finite prediction.
         """
-        sequences = self._check_predict_input(X)
+        sequences = self._check_inputs(X)
         return self._y_form.restore(self.net_.predict_in_order(sequences), sequences)
 
     def score(self, X: Any, y: Any, sample_weight: ArrayLike | None = None) -> float:
@@ -608,10 +639,9 @@ class StackedLSTMRegressor(CallbackSupportMixin, RegressorMixin, BaseEstimator):
             of :math:`D^2`, the part of the pinball loss of the constant quantile that is
             explained.
         """
-        sequences = self._check_predict_input(X)
-        targets = self._check_scored(sequences, y)
-        quantiles = self.net_.get_params_for("criterion").get("quantiles")
-        score = r2_score if quantiles is None else partial(_mean_d2_score, quantiles)
+        sequences = self._check_inputs(X)
+        targets = self._check_targets(sequences, y)
+        score = partial(LOSSES[self._plan.loss].score, **self._plan.loss_params)
         y_pred = self.net_.predict_in_order(sequences)
         return mean_score(score, targets, y_pred, sample_weight)
 
@@ -677,7 +707,7 @@ class StackedLSTMRegressor(CallbackSupportMixin, RegressorMixin, BaseEstimator):
 
     @property
     def best_epoch_(self) -> int | None:
-        return self.net_.best_epoch.best_epoch_
+        return self.net_.state_.best_epoch
 
     @property
     def loss_curve_(self) -> list[float]:
@@ -690,14 +720,6 @@ class StackedLSTMRegressor(CallbackSupportMixin, RegressorMixin, BaseEstimator):
     @property
     def n_parameters_(self) -> int:
         return sum(weights.numel() for weights in self.module_.parameters())
-
-    def _repr_html_inner(self) -> str:
-        diagram = estimator_html_repr(self)
-        return diagram + describe(self.module_)._repr_html_() if hasattr(self, "net_") else diagram
-
-    def _repr_mimebundle_(self, **kwargs: Any) -> dict[str, str]:
-        bundle = super()._repr_mimebundle_(**kwargs)
-        return {**bundle, "text/html": self._repr_html_inner()} if "text/html" in bundle else bundle
 
     def __sklearn_clone__(self) -> StackedLSTMRegressor:
         bare = copy.copy(self)
@@ -712,33 +734,62 @@ class StackedLSTMRegressor(CallbackSupportMixin, RegressorMixin, BaseEstimator):
         tags.target_tags.multi_output = True
         return tags
 
-    def _check_fit_input(
-        self, X: Any, y: Any, sample_weight: ArrayLike | None, *, reset: bool
+    def _check_inputs(self, X: Any) -> Sequences:
+        """Bring X of a fitted estimator to one form, and check that it is as in `fit`."""
+        if not hasattr(self, "net_"):
+            check_is_fitted(self)
+        sequences = self._read_inputs(X)
+        self._check_n_features(sequences)
+        self._warn_if_far(sequences)
+        return sequences
+
+    def _check_targets(self, sequences: Sequences, y: Any) -> Sequences:
+        """Bring y of a fitted estimator to one form, and check that it is as in `fit`."""
+        targets, _ = read_targets(sequences, y, return_sequences=self.module_.return_sequences)
+        if targets.n_features != self.n_outputs_:
+            raise ValueError(
+                f"y has {targets.n_features} outputs, but {type(self).__name__} was fitted with "
+                f"{self.n_outputs_}."
+            )
+        return targets
+
+    def _training_data(
+        self, X: Any, y: Any, sample_weight: ArrayLike | None, *, is_first: bool
     ) -> SequenceDataset:
-        self._check_floats()
-        sequences = as_sequences(self, X, n_timesteps=self.n_timesteps, reset=reset)
-        if reset:
-            warn_of_padding(sequences, self._X_form)
+        """Bring the data of a fit to one form, and warn where they look wrong."""
+        sequences = self._read_inputs(X, is_first=is_first)
+        is_table = self._X_form.kind == "rows"
+        if is_first:
+            warn_of_padding(sequences, in_rows=is_table)
         else:
-            self._check_n_timesteps(sequences.n_features)
+            self._check_n_features(sequences)
             self._warn_if_far(sequences)
-        targets, self._y_form = as_targets(
-            self, sequences, y, return_sequences=self.return_sequences
-        )
+        targets, self._y_form = read_targets(sequences, y, return_sequences=self.return_sequences)
         sequences, targets, weight = drop_unused(sequences, targets, sample_weight)
-        if not reset and targets.n_features == self.n_outputs_:
-            warn_if_far(targets, self.module_.output_scaler, "output")
-        return SequenceDataset(sequences, targets, weight, has_steps=self.return_sequences)
+        scaler = None if is_first else self.module_.output_scaler
+        if scaler is not None and targets.n_features == self.n_outputs_:
+            warn_if_far(targets, scaler.mean.cpu().numpy(), scaler.scale.cpu().numpy(), "output")
+        return SequenceDataset(sequences, targets, weight, self.return_sequences, is_table)
 
-    def _check_floats(self) -> None:
-        for name in FLOATS:
-            value = getattr(self, name)
-            try:
-                float(value) if isinstance(value, Integral) else None
-            except OverflowError as error:
-                raise ValueError(f"{name} is an integer that no float can be: {error}.") from error
+    def _read_inputs(self, X: Any, *, is_first: bool = False) -> Sequences:
+        """Read X, and set or check what scikit-learn knows of it: names and number of columns."""
+        form = None if is_first else self._X_form
+        check = partial(validate_data, self, reset=is_first, skip_check_array=True)
+        is_table = type(X) is not np.ndarray and is_frame(X)
+        if is_table:
+            # Names come before values: columns of other names may hold NaN.
+            X = numbers_of_frame(X, "X")
+            check(X, ensure_2d=form is None or form.kind == "rows")
+        sequences, form = read_inputs(X, n_timesteps=self.n_timesteps, form=form)
+        in_rows = form.kind == "rows"
+        if not is_table and (is_first or in_rows):
+            values = sequences.values
+            check(values.reshape(len(values), -1), ensure_2d=in_rows)
+        if is_first:
+            self._X_form, self.n_features_in_ = form, form.n_features_in
+        return sequences
 
-    def _check_validation_data(
+    def _validation_data(
         self, validation_data: Sequence[Any] | None, data: SequenceDataset
     ) -> SequenceDataset | None:
         """Bring validation data, which are None or (X, y[, sample_weight]), to one form."""
@@ -752,13 +803,13 @@ class StackedLSTMRegressor(CallbackSupportMixin, RegressorMixin, BaseEstimator):
             )
         X, y, *sample_weight = validation_data
         try:
-            sequences = as_sequences(self, X, n_timesteps=self.n_timesteps, reset=False)
-            targets, _ = as_targets(self, sequences, y, return_sequences=self.return_sequences)
+            sequences = self._read_inputs(X)
+            targets, _ = read_targets(sequences, y, return_sequences=self.return_sequences)
             weight = sample_weight[0] if sample_weight else None
             sequences, targets, weight = drop_unused(sequences, targets, weight)
             if targets.n_features != data.y.n_features:
                 raise ValueError(
-                    f"y has {targets.n_features} outputs, the y that is trained on has "
+                    f"y has {targets.n_features} outputs, the y of the training data has "
                     f"{data.y.n_features}."
                 )
         except (TypeError, ValueError) as error:
@@ -766,68 +817,55 @@ class StackedLSTMRegressor(CallbackSupportMixin, RegressorMixin, BaseEstimator):
             raise kind(f"validation_data: {error}") from error
         return SequenceDataset(sequences, targets, weight, has_steps=self.return_sequences)
 
-    def _check_predict_input(self, X: Any) -> Sequences:
-        if not hasattr(self, "net_"):
-            check_is_fitted(self)
-        sequences = as_sequences(self, X, n_timesteps=self.n_timesteps, reset=False)
-        self._check_n_timesteps(sequences.n_features)
-        self._warn_if_far(sequences)
-        return sequences
+    def _check_n_features(self, sequences: Sequences) -> None:
+        fitted = self.module_.n_features
+        if sequences.n_features != fitted:
+            raise ValueError(
+                f"n_timesteps={self.n_timesteps} makes {sequences.n_features} features at each "
+                f"step, but {type(self).__name__} was fitted with {fitted}."
+            )
 
     def _warn_if_far(self, sequences: Sequences) -> None:
+        """Warn if X is far from the data of the first fit, from which the scaling is."""
         scaler, names = self.module_.input_scaler, getattr(self, "feature_names_in_", None)
-        if self._X_form != "rows":
-            kind = "feature"
-        elif scaler is not None and scaler.mean.ndim > 1:
+        if scaler is None:
+            return
+        kind = "feature"
+        if self._X_form.kind == "rows" and scaler.mean.ndim > 1:
             kind = "column"
-        else:  # of the columns of 2-D X, several share a mean and a scale
-            kind, names = "feature", names if self.n_timesteps == 1 else None
-        warn_if_far(sequences, scaler, kind, names)
+        elif self._X_form.kind == "rows" and self.n_timesteps != 1:
+            names = None  # several columns of 2-D X share a mean and a scale
+        warn_if_far(sequences, scaler.mean.cpu().numpy(), scaler.scale.cpu().numpy(), kind, names)
 
-    def _check_scored(self, sequences: Sequences, y: Any) -> Sequences:
-        targets, _ = as_targets(self, sequences, y, return_sequences=self.module_.return_sequences)
-        if targets.n_features != self.n_outputs_:
+    def _checkpoint(
+        self, data: SequenceDataset, seed: int, start: StackedLSTMNet | None
+    ) -> Checkpoint | None:
+        if self.checkpoint is None:
+            return None
+        if self.callbacks:
             raise ValueError(
-                f"y has {targets.n_features} outputs, but {type(self).__name__} was fitted with "
-                f"{self.n_outputs_}."
+                f"checkpoint={self.checkpoint!r} cannot be used with callbacks="
+                f"{self.callbacks!r}: what they remember is in no checkpoint."
             )
-        return targets
+        params = {
+            name: value
+            for name, value in self.get_params(deep=False).items()
+            if name not in NOT_IN_A_FIT
+        }
+        is_drawn = start is None and self.random_state is None
+        return Checkpoint(self.checkpoint, params, data, None if is_drawn else seed, start)
 
-    def _check_n_timesteps(self, n_features: int) -> None:
-        fitted = self.module_.n_features
-        if n_features != fitted:
-            raise ValueError(
-                f"n_timesteps={self.n_timesteps} makes {n_features} features at each step, but "
-                f"{type(self).__name__} was fitted with {fitted}."
-            )
+    def _copied_callbacks(self, *, one_cycle: bool, validates: bool) -> list[Any]:
+        if not self.callbacks:
+            return []
+        check_callbacks(self.callbacks, one_cycle=one_cycle, validates=validates)
+        return copied(list(self.callbacks))
 
-    def _copy_callbacks(self, *, one_cycle: bool, validates: bool) -> list[Any]:
-        callbacks = list(self.callbacks or [])
-        check_callbacks(callbacks, one_cycle=one_cycle, validates=validates)
-        return copied(callbacks)
-
-    def _seed(self, start: Any) -> int:
-        """Return the seed of a fit: that of the fit it goes on from, unless an int is given."""
+    def _seed(self, start: StackedLSTMNet | None) -> int:
+        """Return the seed of a fit: that of the fit it continues, unless an int is given."""
         if start is not None and not isinstance(self.random_state, Integral):
             return start.seed
         return int(check_random_state(self.random_state).randint(np.iinfo(np.int32).max))
-
-
-def _mean_d2_score(
-    quantiles: float | Sequence[float],
-    y_true: NDArray[Any],
-    y_pred: NDArray[Any],
-    sample_weight: NDArray[Any] | None,
-) -> float:
-    columns = zip(np.ravel(quantiles), y_pred.reshape(len(y_true), -1).T, strict=True)
-    return float(
-        np.mean(
-            [
-                d2_pinball_score(y_true, column, alpha=quantile, sample_weight=sample_weight)
-                for quantile, column in columns
-            ]
-        )
-    )
 
 
 @contextmanager
