@@ -1,4 +1,4 @@
-"""The regressor at the end of a pipeline or inside another estimator, and what comes before it."""
+"""The regressor at the end of a pipeline or inside another estimator, and what is before it."""
 
 from __future__ import annotations
 
@@ -14,36 +14,22 @@ from .regressor import StackedLSTMRegressor
 
 
 def final_step(estimator: Any) -> Any:
-    """Return what stands at the end of a pipeline, or the estimator itself.
+    """Return the last step of a pipeline, or the estimator itself.
 
-    A `TransformedTargetRegressor` is seen through: its regressor, the fitted one if there is one.
+    Of a `TransformedTargetRegressor`, it is the last step of its regressor, the fitted one if
+    there is one.
     """
-    if isinstance(estimator, Pipeline) and estimator.steps:
-        return final_step(estimator.steps[-1][1])
-    if isinstance(estimator, TransformedTargetRegressor):
-        return final_step(_regressor_of(estimator))
-    return estimator
+    while True:
+        if isinstance(estimator, Pipeline) and estimator.steps:
+            estimator = estimator.steps[-1][1]
+        elif isinstance(estimator, TransformedTargetRegressor):
+            estimator = _regressor_of(estimator)
+        else:
+            return estimator
 
 
 def final_regressor(estimator: Any) -> StackedLSTMRegressor:
-    """Find the regressor at the end of a pipeline, or of pipelines in pipelines.
-
-    Parameters
-    ----------
-    estimator : StackedLSTMRegressor, Pipeline or TransformedTargetRegressor
-        The regressor, a pipeline whose last step is one, or what transforms the targets of
-        either.
-
-    Returns
-    -------
-    StackedLSTMRegressor
-        That regressor, not a copy of it.
-
-    Raises
-    ------
-    TypeError
-        If there is another estimator.
-    """
+    """Return the regressor at the end of an estimator, not a copy; refuse other estimators."""
     last = final_step(estimator)
     if not isinstance(last, StackedLSTMRegressor):
         kind = type(last).__name__
@@ -57,7 +43,7 @@ def final_regressor(estimator: Any) -> StackedLSTMRegressor:
 
 
 def final_prefix(estimator: Any) -> str:
-    """Return what comes before the names of the final step's parameters."""
+    """Return the prefix of the names of the final step's parameters, such as "lstm__"."""
     if isinstance(estimator, TransformedTargetRegressor):
         return f"regressor__{final_prefix(_regressor_of(estimator))}"
     if not isinstance(estimator, Pipeline):
@@ -67,7 +53,7 @@ def final_prefix(estimator: Any) -> str:
 
 
 def with_final_step(estimator: Any, step: Any) -> Any:
-    """Return a pipeline with another final step, and with the same steps before it."""
+    """Return a copy of an estimator with another final step, and the same steps before it."""
     if isinstance(estimator, TransformedTargetRegressor):
         changed = copy.copy(estimator)
         if hasattr(estimator, "regressor_"):
@@ -83,8 +69,8 @@ def with_final_step(estimator: Any, step: Any) -> Any:
     return changed
 
 
-def reaching(estimator: Any, X: Any) -> Any:
-    """Put X through the steps before the regressor at the end of a fitted pipeline."""
+def transform_X(estimator: Any, X: Any) -> Any:
+    """Transform X with the steps before the regressor at the end of a fitted estimator."""
     while isinstance(estimator, (Pipeline, TransformedTargetRegressor)):
         if isinstance(estimator, TransformedTargetRegressor):
             estimator = _regressor_of(estimator)
@@ -95,18 +81,21 @@ def reaching(estimator: Any, X: Any) -> Any:
     return X
 
 
-def targets_reaching(estimator: Any, y: Any) -> Any:
-    """Put y through the transformers of targets around the regressor of a fitted estimator."""
-    if isinstance(estimator, Pipeline):
-        return targets_reaching(estimator.steps[-1][1], y)
-    if not isinstance(estimator, TransformedTargetRegressor):
-        return y
-    targets = np.asarray(y)
-    single = targets.ndim == 1
-    targets = estimator.transformer_.transform(targets.reshape(-1, 1) if single else targets)
-    if single and targets.ndim == 2 and targets.shape[1] == 1:
-        targets = targets[:, 0]
-    return targets_reaching(estimator.regressor_, targets)
+def transform_y(estimator: Any, y: Any) -> Any:
+    """Transform y with the transformers of targets around the regressor of a fitted estimator."""
+    while isinstance(estimator, (Pipeline, TransformedTargetRegressor)):
+        if isinstance(estimator, Pipeline):
+            estimator = estimator.steps[-1][1]
+            continue
+        # As `TransformedTargetRegressor.fit` does: a transformer sees a column, and a single
+        # column is a vector again for the regressor.
+        y = np.asarray(y)
+        is_vector = y.ndim == 1
+        y = estimator.transformer_.transform(y.reshape(-1, 1) if is_vector else y)
+        if is_vector and y.ndim == 2 and y.shape[1] == 1:
+            y = y[:, 0]
+        estimator = estimator.regressor_
+    return y
 
 
 def _regressor_of(estimator: TransformedTargetRegressor) -> Any:

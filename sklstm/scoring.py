@@ -1,4 +1,4 @@
-"""scikit-learn's scorers for targets at each step."""
+"""Scorers of scikit-learn for targets at each step."""
 
 from __future__ import annotations
 
@@ -11,12 +11,11 @@ from sklearn.base import BaseEstimator, RegressorMixin
 from sklearn.metrics import check_scoring
 from sklearn.utils.metadata_routing import UNUSED
 
-from .data.sequences import Sequences
 from .data.targets import check_same_spans, join_steps, mean_score
 
 
 class _Given(RegressorMixin, BaseEstimator):
-    """Predicts what it is given, so that a scorer sees predictions that are there already."""
+    """Predicts what it is given, so that a scorer can score predictions that exist already."""
 
     def fit(self, X: Any, y: Any = None) -> _Given:
         return self
@@ -26,58 +25,64 @@ class _Given(RegressorMixin, BaseEstimator):
 
 
 class StepScorer(BaseEstimator):
-    """What `step_scorer` makes; a `BaseEstimator` for its `set_score_request`."""
+    """The scorer that `step_scorer` returns; a `BaseEstimator` for its `set_score_request`."""
 
     __metadata_request__score: ClassVar[dict[str, str]] = {"estimator": UNUSED}
 
     def __init__(self, scoring: str | Callable[..., float]) -> None:
         self.scoring = scoring
 
-    def __call__(
-        self, estimator: Any, X: Any, y: Any, sample_weight: ArrayLike | None = None
-    ) -> float:
-        return self.score(estimator, X, y, sample_weight)
-
     def score(
         self, estimator: Any, X: Any, y: Any, sample_weight: ArrayLike | None = None
     ) -> float:
         """Score the labelled steps of all sequences."""
         y_true, y_pred = join_steps(y, "y"), join_steps(estimator.predict(X), "the prediction")
-        _check_same_shapes(y_true, y_pred)
-        return mean_score(self._score, y_true, y_pred.steps(), sample_weight)
+        if y_true.n_features != y_pred.n_features:
+            raise ValueError(
+                f"y has {y_true.n_features} outputs at each step, the prediction has "
+                f"{y_pred.n_features}."
+            )
+        check_same_spans(y_true, y_pred, "the prediction")
+        lost = (~np.isnan(y_true.steps()) & np.isnan(y_pred.steps())).any(axis=1)
+        if lost.any():
+            sample = int(np.repeat(np.arange(len(y_true)), y_true.spans)[lost.argmax()])
+            raise ValueError(f"y has a label at sample {sample} where the prediction is NaN.")
 
-    def _score(
-        self, y_true: NDArray[Any], y_pred: NDArray[Any], sample_weight: NDArray[Any] | None
-    ) -> float:
-        weight = {} if sample_weight is None else {"sample_weight": sample_weight}
-        return float(check_scoring(_Given(), self.scoring)(_Given(), y_pred, y_true, **weight))
+        def score_output(labels: Any, predictions: Any, sample_weight: Any) -> float:
+            weight = {} if sample_weight is None else {"sample_weight": sample_weight}
+            scorer = check_scoring(_Given(), self.scoring)
+            return float(scorer(_Given(), predictions, labels, **weight))
+
+        return mean_score(score_output, y_true, y_pred.steps(), sample_weight)
+
+    __call__ = score
 
 
 def step_scorer(scoring: str | Callable[..., float]) -> StepScorer:
-    """Make a scorer for many-to-many of one for tables.
+    """Make a scorer for targets at each step from a scorer for tables.
 
-    scikit-learn's metrics take 1-D and 2-D targets without NaN. This one joins the steps
-    of all sequences, leaves out those without a label, and hands the rest on. Several
-    outputs are scored one by one, and the mean is taken.
+    The metrics of scikit-learn accept 1-D and 2-D targets without NaN. This scorer joins the
+    steps of all sequences, leaves out those without a label, and scores the others. Several
+    outputs are scored one by one, and the score is their mean.
 
     Parameters
     ----------
     scoring : str or callable
-        Name of a scikit-learn scorer, or a scorer, that needs `predict` alone.
+        A scorer that needs only `predict`, or the name of one in scikit-learn.
 
     Returns
     -------
     callable
         ``scorer(estimator, X, y, sample_weight=None)``, for the `scoring` of
         cross-validation and searches. `y` is as for `StackedLSTMRegressor` with
-        `return_sequences`; `sample_weight` is one weight a sequence, and is routed where
-        ``set_score_request(sample_weight=True)`` asks for it.
+        `return_sequences`; `sample_weight` has one weight for each sequence, and is routed
+        to the scorer after ``set_score_request(sample_weight=True)``.
 
     Raises
     ------
     ValueError
-        If there is no such scorer; when scoring, if the predictions are not one for each
-        label.
+        If there is no such scorer. When scoring, if a label has no prediction, or the
+        shapes differ.
 
     Examples
     --------
@@ -94,16 +99,3 @@ def step_scorer(scoring: str | Callable[..., float]) -> StepScorer:
     """
     check_scoring(_Given(), scoring)
     return StepScorer(scoring)
-
-
-def _check_same_shapes(y_true: Sequences, y_pred: Sequences) -> None:
-    if y_true.n_features != y_pred.n_features:
-        raise ValueError(
-            f"y has {y_true.n_features} outputs at each step, the prediction {y_pred.n_features}."
-        )
-    check_same_spans(y_true, y_pred, "the prediction")
-    lost = ~np.isnan(y_true.steps()) & np.isnan(y_pred.steps())
-    if lost.any():
-        place = int(lost.any(axis=1).argmax())
-        sample = int(np.repeat(np.arange(len(y_true)), y_true.spans)[place])
-        raise ValueError(f"y has a label at sample {sample} where the prediction is NaN.")

@@ -106,7 +106,7 @@ def test_an_unknown_score_is_refused():
     ("y", "message"),
     [
         ([row[:1] for row in STEPS], "y has 1 steps at sample 0, the prediction has 5"),
-        ([np.stack([row, row], axis=1) for row in STEPS], "y has 2 outputs.*prediction 1"),
+        ([np.stack([row, row], axis=1) for row in STEPS], "y has 2 outputs.*prediction has 1"),
         (STEPS[:7], "inconsistent numbers of samples"),
         (np.zeros(8), r"target at each step.* y has \(8,\)"),
     ],

@@ -101,7 +101,7 @@ def test_later_depths_never_train_for_longer_than_the_first(epochs, expected, se
 
 def test_stopping_early_shortens_no_later_stage(sequences):
     X, y = sequences
-    model = small(max_epochs=20, early_stopping=True, n_iter_no_change=1, tol=10)
+    model = small(max_epochs=20, early_stopping=True, n_iter_no_change=1, lr=1e-30)
     search = DepthSearchCV(model, (1, 2), cv=[(np.arange(40), np.arange(40, 60))], refit=False).fit(
         X, y
     )
@@ -354,9 +354,8 @@ def test_groups_reach_the_splitter(sequences):
 
 def test_sample_weight_is_split_with_X(sequences):
     X, y = sequences
-    X = X[
-        :, :, :2
-    ]  # fewer columns than rows of a fold, so that ridge regression is no matter of trial
+    # Fewer columns than rows of a fold: no trial fit decides about the ridge regression.
+    X = X[:, :, :2]
     weight = np.where(np.arange(60) % 2, 1.0, 0.0)
     odd = weight > 0
     fold = [(np.arange(40), np.arange(40, 60))]
@@ -418,6 +417,7 @@ def test_other_estimators_are_refused(estimator, sequences):
     ("params", "message"),
     [
         ({"skip": None}, r"skip=None.*cannot grow"),
+        ({"checkpoint": "fit"}, r"checkpoint='fit'.*one file"),
         ({"units": (8, 4)}, r"units=\(8, 4\).*one number"),
         ({"dropout": (0.1, 0.2)}, r"dropout=\(0.1, 0.2\).*one number"),
     ],
