@@ -1,7 +1,5 @@
-import ast
 import doctest
 import re
-from importlib.util import resolve_name
 from pathlib import Path
 
 import pytest
@@ -59,38 +57,9 @@ def test_version_is_in_the_changelog():
     assert f"## [{version}]" in (ROOT / "CHANGELOG.md").read_text()
 
 
-def rooms_on_the_map():
-    """Return the files of the package in the order of the table in CONTRIBUTING.md."""
-    table = (ROOT / "CONTRIBUTING.md").read_text()
-    return re.findall(r"^\| `sklstm/([\w/]+?)(?:\.py|/)` ", table, re.MULTILINE)
-
-
-def room_of(path):
-    return path.relative_to(ROOT / "sklstm").with_suffix("").parts[0]
-
-
-def files_of_the_package():
-    return [path for path in (ROOT / "sklstm").rglob("*.py") if room_of(path) != "__init__"]
-
-
-def rooms_imported(path):
-    """Yield the rooms of the package that a file imports from, anywhere in it."""
-    package = ".".join(path.relative_to(ROOT).parts[:-1])
-    for node in ast.walk(ast.parse(path.read_text())):
-        if isinstance(node, ast.ImportFrom):
-            module = resolve_name("." * node.level + (node.module or ""), package)
-            yield from re.findall(r"^sklstm\.(\w+)", module)
-
-
-def test_every_room_is_on_the_map_and_in_the_documentation():
-    rooms = {room_of(path) for path in files_of_the_package()}
+def test_files_named_on_the_page_about_contributing_exist():
     page = (ROOT / "docs" / "contributing.rst").read_text()
-    assert rooms == set(rooms_on_the_map())
-    assert [room for room in rooms if not re.search(rf"`{room}(\.py|/)`", page)] == []
-
-
-@pytest.mark.parametrize("path", files_of_the_package(), ids=lambda path: path.stem)
-def test_a_room_imports_from_rooms_above_it_in_the_table(path):
-    order = rooms_on_the_map()
-    above = order[: order.index(room_of(path)) + 1]
-    assert set(rooms_imported(path)) <= set(above)
+    named = set(re.findall(r"`([\w/]+(?:\.py|/))`", page))
+    assert len(named) > 10
+    folders = (ROOT, ROOT / "sklstm")
+    assert [name for name in named if not any((folder / name).exists() for folder in folders)] == []

@@ -73,7 +73,6 @@ OTHER_VALUES = {
     "early_stopping": True,
     "validation_fraction": 0.5,
     "n_iter_no_change": 4,
-    "tol": 0.0,
     "warm_start": True,
     "precision": "float64",
     "device": "auto",

@@ -1,4 +1,4 @@
-"""Fits in processes of their own that are killed at random moments, and begun again.
+"""Fits in processes of their own that are killed at random moments, and started again.
 
 ``python tests/killed_fits.py FOLDER SEED MOST`` prints how many were killed, at most `MOST`,
 whether the last one ended with the weights and history of a fit that nobody killed, and what is in

@@ -18,7 +18,7 @@ from skorch.callbacks import Callback, Checkpoint, EarlyStopping, EpochTimer, LR
 from torch.optim.lr_scheduler import ReduceLROnPlateau, StepLR
 
 from sklstm import StackedLSTMRegressor, _compat
-from sklstm.training.epoch_tasks import EpochTasks
+from sklstm.training.callbacks import EpochTasks
 
 
 def small(**params):
@@ -336,3 +336,25 @@ def test_a_scikit_learn_without_callbacks_changes_nothing(monkeypatch):
     assert model.fit() is model
     assert not compat.has_callbacks(model)
     assert not hasattr(model, "set_callbacks")
+
+
+@pytest.mark.usefixtures("skl")
+def test_a_checkpoint_has_the_stop_of_a_callback_of_scikit_learn(sequences, tmp_path):
+    model = small(checkpoint=tmp_path / "fit").set_callbacks(Notes(stop_after=2)).fit(*sequences)
+    again = small(checkpoint=tmp_path / "fit").set_callbacks(Notes()).fit(*sequences)
+    assert again.n_iter_ == model.n_iter_ == 2
+    assert np.array_equal(again.predict(sequences[0]), model.predict(sequences[0]))
+
+
+class Pickling(Notes):
+    """Pickle the estimator of each epoch."""
+
+    def on_fit_task_end(self, estimator, context, *, X=None, y=None, fitted_estimator=None):
+        self.scores.append(pickle.loads(pickle.dumps(fitted_estimator)).score(X, y))
+
+
+@pytest.mark.usefixtures("skl")
+def test_the_estimator_of_an_epoch_can_be_pickled(sequences):
+    notes = Pickling()
+    model = small(batch_size=60, units=40, verbose=1).set_callbacks(notes).fit(*sequences)
+    assert notes.scores[-1] == model.score(*sequences)

@@ -17,6 +17,7 @@ from skorch.callbacks import EpochTimer
 from sklstm import DepthSearchCV, StackedLSTMRegressor, __version__
 from sklstm.files import container as storage
 from sklstm.training import checkpoint as checkpoints
+from sklstm.training.batches import SequenceDataset
 from sklstm.training.callbacks import BestEpoch
 
 X = np.random.default_rng(0).normal(size=(60, 6, 2))
@@ -25,7 +26,7 @@ SMALL = {"units": 4, "max_epochs": 6, "batch_size": 16, "linear_steps": 2, "rand
 
 FITS = {
     "defaults": {},
-    "rehearsal": {"linear_steps": "auto"},
+    "trial fit": {"linear_steps": "auto"},
     "early stopping": {"early_stopping": True, "n_iter_no_change": 5, "lr": 0.05, "max_epochs": 20},
     "dropout": {"dropout": 0.3},
     "constant rate": {"lr_schedule": "constant"},
@@ -58,10 +59,11 @@ def killed_after(monkeypatch):
         left = [n_written]
 
         def write(*args):
-            storage.write(*args)
+            written = storage.write(*args)
             left[0] -= 1
             if left[0] == 0:
                 raise Killed
+            return written
 
         monkeypatch.setattr(checkpoints, "write", write)
 
@@ -103,7 +105,7 @@ def test_a_fit_killed_after_any_epoch_ends_with_the_same_bits(name, path, killed
 
 
 @pytest.mark.bits
-def test_a_fit_killed_on_two_threads_goes_on_with_one_to_the_same_bits(path, killed_after):
+def test_a_fit_killed_on_two_threads_is_resumed_on_one_with_the_same_bits(path, killed_after):
     wide = {"units": 40, "batch_size": 64, "dropout": 0.2}
     undisturbed, before = model(**wide).fit(X, Y), torch.get_num_threads()
     torch.set_num_threads(2)
@@ -134,7 +136,7 @@ def test_a_killed_fit_that_grows_ends_with_the_same_bits(tmp_path, killed_after)
     assert_same_bits(grown(*paths), undisturbed)
 
 
-def test_a_killed_fit_without_a_seed_goes_on_with_the_one_it_drew(path, killed_after):
+def test_a_killed_fit_without_a_seed_is_resumed_with_the_one_it_drew(path, killed_after):
     killed_after(3)
     with pytest.raises(Killed):
         model(path, random_state=None).fit(X, Y)
@@ -146,7 +148,7 @@ def test_a_killed_fit_without_a_seed_goes_on_with_the_one_it_drew(path, killed_a
     assert_same_bits(model(path, random_state=None).fit(X, Y), resumed)
 
 
-def test_a_fit_that_goes_on_warns_like_one_that_was_not_killed(path, killed_after):
+def test_a_resumed_fit_warns_like_one_that_was_not_killed(path, killed_after):
     settings = {
         "max_epochs": 10,
         "early_stopping": True,
@@ -193,7 +195,7 @@ def test_a_fit_that_is_done_is_there_at_once(path, monkeypatch):
     assert_same_bits(model(path).fit(X, Y), done)
 
 
-def test_ragged_sequences_with_labels_at_each_step_and_weights_go_on(path, killed_after):
+def test_ragged_sequences_with_labels_at_each_step_and_weights_are_resumed(path, killed_after):
     rng = np.random.default_rng(0)
     sequences = [rng.normal(size=(length, 2)) for length in rng.integers(3, 9, 60)]
     labels = [sequence[:, 0].cumsum() for sequence in sequences]
@@ -270,8 +272,8 @@ def test_a_checkpoint_of_the_same_steps_in_other_sequences_is_refused(path):
 
 def test_a_checkpoint_of_other_versions_is_refused(path, monkeypatch):
     model(path).fit(X, Y)
-    newer = {**checkpoints.versions(), "torch": "99.0"}
-    monkeypatch.setattr(checkpoints, "versions", lambda: newer)
+    newer = {**checkpoints.library_versions(), "torch": "99.0"}
+    monkeypatch.setattr(checkpoints, "library_versions", lambda: newer)
     with pytest.raises(ValueError, match=r"with torch='.*', not '99\.0'"):
         model(path).fit(X, Y)
 
@@ -286,17 +288,17 @@ def test_a_checkpoint_of_0_1_0_is_refused_with_both_versions(path):
 
 
 def test_a_checkpoint_of_a_later_format_names_who_wrote_it(path, monkeypatch):
-    later = {**checkpoints.versions(), "sklstm": "99.0"}
+    later = {**checkpoints.library_versions(), "sklstm": "99.0"}
     with monkeypatch.context() as patched:
         patched.setattr(storage, "FORMAT_VERSION", "99")
-        patched.setattr(checkpoints, "versions", lambda: later)
+        patched.setattr(checkpoints, "library_versions", lambda: later)
         model(path).fit(X, Y)
     with pytest.raises(ValueError, match=r"written by sklstm 99\.0, this is .*: upgrade it"):
         model(path).fit(X, Y)
 
 
 @pytest.mark.parametrize("device", ["cpu:0", torch.device("cpu"), torch.device("cpu", 0)])
-def test_a_fit_goes_on_whichever_way_its_device_is_written(device, path, killed_after):
+def test_a_fit_is_resumed_whichever_way_its_device_is_written(device, path, killed_after):
     undisturbed = model().fit(X, Y)
     killed_after(3)
     with pytest.raises(Killed):
@@ -313,21 +315,21 @@ def test_a_fit_goes_on_whichever_way_its_device_is_written(device, path, killed_
         {"max_epochs": True, "n_iter_no_change": True},
         {"callbacks": ()},
         {"units": range(4, 6), "dropout": np.array([0.1, 0.2]), "head_units": np.array([3])},
-        {"lr": np.array([0.01])[0], "tol": np.float16(0.001), "clip_norm": 1},
+        {"lr": np.array([0.01])[0], "weight_decay": np.float16(0.001), "clip_norm": 1},
         {"early_stopping": np.True_, "validation_fraction": np.longdouble(0.2)},
     ],
 )
-def test_a_fit_with_any_form_of_a_parameter_goes_on(odd, path):
+def test_a_fit_with_any_form_of_a_parameter_is_resumed(odd, path):
     first = model(path, **odd).fit(X, Y)
     assert_same_bits(model(path, **odd).fit(X, Y), first)
 
 
-def test_a_checkpoint_that_went_on_from_other_weights_is_refused(path):
+def test_a_checkpoint_that_continued_from_other_weights_is_refused(path):
     first, other = model().fit(X, Y), model().fit(X, -Y)
     first.set_params(warm_start=True, checkpoint=path).fit(X, Y)
-    with pytest.raises(ValueError, match="did not go on from these weights"):
+    with pytest.raises(ValueError, match="did not continue from these weights"):
         other.set_params(warm_start=True, checkpoint=path).fit(X, Y)
-    with pytest.raises(ValueError, match="did not go on from these weights"):
+    with pytest.raises(ValueError, match="did not continue from these weights"):
         first.fit(X, Y)
 
 
@@ -336,7 +338,9 @@ def test_a_damaged_checkpoint_is_refused_and_stays(path):
     content = bytearray(path.read_bytes())
     content[-9] ^= 1
     path.write_bytes(content)
-    with pytest.raises(ValueError, match=r"checkpoint: .*fit\.ckpt' cannot be read: it is damaged"):
+    with pytest.raises(
+        ValueError, match=r"checkpoint: .*fit\.ckpt' cannot be read: The file is damaged"
+    ):
         model(path).fit(X, Y)
     assert path.read_bytes() == content
 
@@ -352,7 +356,7 @@ def test_a_saved_model_is_no_checkpoint(path):
     from sklstm import save
 
     save(model().fit(X, Y), path)
-    with pytest.raises(ValueError, match="it is a 'model', not a 'checkpoint'"):
+    with pytest.raises(ValueError, match="The file is a 'model', not a 'checkpoint'"):
         model(path).fit(X, Y)
 
 
@@ -401,8 +405,17 @@ def test_partial_fit_writes_no_checkpoint(path):
     assert not path.exists()
 
 
-def test_a_search_over_depths_says_that_the_checkpoint_is_of_another_fit(path):
-    with pytest.raises(ValueError, match=r"checkpoint: .* is of a fit"):
+def test_partial_fit_of_the_net_of_a_fit_leaves_the_checkpoint_of_the_fit(path):
+    one = {"max_epochs": 1, "lr": 0.01, "lr_schedule": "constant"}
+    fitted = model(path, **one).fit(X, Y)
+    content = path.read_bytes()
+    fitted.net_.partial_fit(SequenceDataset(X, Y))
+    fitted.partial_fit(X, Y)
+    assert path.read_bytes() == content
+
+
+def test_a_search_over_depths_refuses_a_checkpoint(path):
+    with pytest.raises(ValueError, match=r"checkpoint=.* would all write to one file"):
         DepthSearchCV(model(path), depths=(1, 2), cv=2).fit(X, Y)
 
 
@@ -414,7 +427,7 @@ def test_a_clone_has_the_path(path):
 
 
 def test_a_folder_that_is_not_there_is_named_before_training(tmp_path, monkeypatch):
-    monkeypatch.setattr(StackedLSTMRegressor, "_copy_callbacks", None)
+    monkeypatch.setattr(StackedLSTMRegressor, "_copied_callbacks", None)
     estimator = model(tmp_path / "no" / "fit.ckpt")
     with pytest.raises(FileNotFoundError, match=r"no/fit\.ckpt"):
         estimator.fit(X, Y)
@@ -485,8 +498,9 @@ def test_a_fit_keeps_to_its_path_when_the_folder_changes(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
 
     def write(*args):
-        storage.write(*args)
+        written = storage.write(*args)
         monkeypatch.chdir(elsewhere)
+        return written
 
     monkeypatch.setattr(checkpoints, "write", write)
     model("fit.ckpt").fit(X, Y)

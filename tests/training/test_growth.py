@@ -22,7 +22,6 @@ def small(**params):
 @pytest.mark.parametrize(
     "params",
     [
-        {"skip": "auto"},
         {"skip": "residual"},
         {"bidirectional": True},
         {"pooling": "concat"},
@@ -204,16 +203,10 @@ def test_growing_changes_nothing_else(changed, sequences):
         model.set_params(n_layers=2, **changed).fit(X, y)
 
 
-def test_auto_is_residual_to_a_warm_start(sequences):
-    X, y = sequences
-    model = small(n_layers=2, skip="auto").fit(X, y)
-    assert model.set_params(skip="residual", n_layers=3).fit(X, y).n_iter_ == 4
-
-
-def test_one_layer_has_no_path_to_differ_in(sequences):
+def test_one_layer_has_no_skip_connection_to_differ_in(sequences):
     X, y = sequences
     model = small(n_layers=1, skip=None).fit(X, y)
-    assert model.set_params(skip="auto").fit(X, y).n_iter_ == 4
+    assert model.set_params(skip="residual").fit(X, y).n_iter_ == 4
 
 
 def test_growing_from_nothing_is_a_fit(sequences):

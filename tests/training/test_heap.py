@@ -245,6 +245,6 @@ def test_locked_pages_are_no_error(on_disk, monkeypatch):
         def madvise(self, advice):
             raise OSError(22, "Invalid argument")
 
-    monkeypatch.setattr("sklstm.data.mapped._pages", lambda values: Locked())
+    monkeypatch.setattr("sklstm.data.sequences._pages", lambda values: Locked())
     X, y = on_disk
     small(batch_size=200).fit(X[:1000], y[:1000]).predict(X[:1000])

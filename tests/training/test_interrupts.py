@@ -19,11 +19,13 @@ import sklstm.regressor
 import sklstm.training.callbacks
 import sklstm.training.net
 from sklstm import StackedLSTMRegressor
-from sklstm.training.interrupts import interrupts_deferred
+from sklstm.training.runtime import interrupts_deferred
 
 X = np.random.default_rng(0).normal(size=(40, 5, 1))
 Y = X[:, -1, 0]
-WATCHED = {module.__file__ for module in (skorch.net, sklstm.callbacks, sklstm.net)}
+WATCHED = {
+    module.__file__ for module in (skorch.net, sklstm.training.callbacks, sklstm.training.net)
+}
 WATCHED.add(sklstm.regressor.__file__)
 
 
@@ -95,7 +97,7 @@ def test_a_second_interrupt_wherever_it_lands_keeps_the_best_epoch_or_the_model_
         n_raised += warned is None
         if warned is None and again.net_ is fitted.net_:
             assert np.array_equal(again.predict(X), predicted)
-            assert again._recipe is fitted._recipe
+            assert again._plan is fitted._plan
         else:
             assert warned is None or any("interrupted" in message for message in warned)
             assert np.array_equal(again.predict(X), best)

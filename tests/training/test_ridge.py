@@ -3,7 +3,7 @@ import pytest
 import torch
 from sklearn.linear_model import RidgeCV
 
-from sklstm.training.ridge import ridge_by_leave_one_out
+from sklstm.training.shortcut import ridge_by_leave_one_out
 
 PENALTIES = np.logspace(-3, 3, 7)
 

@@ -196,7 +196,7 @@ def test_a_device_without_bfloat16_is_an_error(sequences, monkeypatch):
 def test_the_gradient_is_clipped_as_torch_does_it(max_norm):
     torch.manual_seed(0)
     layer, same = nn.Linear(5, 3), nn.Linear(5, 3)
-    net = type("Net", (), {"in_training": lambda self: list(layer.parameters())})()
+    net = type("Net", (), {"weights_in_training": lambda self: list(layer.parameters())})()
     for part, gradient in zip(
         zip(layer.parameters(), same.parameters(), strict=True),
         (torch.randn(3, 5), torch.randn(3)),
@@ -317,7 +317,7 @@ def test_a_saved_model_keeps_the_parameter_and_the_depth(sequences, tmp_path):
     loaded = load(tmp_path / "model")
     assert (loaded.n_layers, loaded.n_layers_, loaded.units) == ("auto", 3, (8, 4, 4))
     assert clone(loaded).fit(*sequences).n_layers_ == 3
-    assert loaded._recipe["n_layers"] == 3
+    assert loaded._plan.n_layers == 3
 
 
 @pytest.mark.parametrize("method", ["fit", "partial_fit"])
@@ -336,7 +336,7 @@ def test_what_auto_came_to_can_be_read(method, sequences, tmp_path):
     assert (model.lr_, model.batch_size_, model.max_epochs_) == (0.02, 7, 2)
 
 
-# the random state of a fit that goes on
+# the random state of a fit that is continued
 
 
 def order_after(sequences, random_state, method="fit", before=0):

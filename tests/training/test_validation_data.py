@@ -57,7 +57,7 @@ def test_without_early_stopping_the_loss_on_validation_data_is_only_recorded():
 
 @pytest.mark.parametrize("linear_steps", [2, None])
 def test_with_early_stopping_validation_data_take_the_place_of_the_held_out_tail(linear_steps):
-    params = {"max_epochs": 30, "n_iter_no_change": 2, "tol": 0.1, "linear_steps": linear_steps}
+    params = {"max_epochs": 30, "n_iter_no_change": 1, "lr": 0.05, "linear_steps": linear_steps}
     model = small(early_stopping=True, **params).fit(X, Y, validation_data=VALIDATION)
     assert model.n_iter_ == len(model.validation_loss_curve_) < 30
     assert model.best_epoch_ == 1 + np.argmin(model.validation_loss_curve_)

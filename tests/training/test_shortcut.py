@@ -1,4 +1,4 @@
-"""The linear path: what it reads, what it learns, when it is there."""
+"""The linear shortcut: what it reads, what it learns, when it is there."""
 
 from unittest.mock import Mock
 
@@ -40,7 +40,7 @@ def steps_read(model):
 
 
 @pytest.mark.parametrize("n_steps", [1, 3, 6])
-def test_untrained_path_is_ridge_regression_on_the_last_steps(n_steps):
+def test_untrained_shortcut_is_ridge_regression_on_the_last_steps(n_steps):
     X, y = walk(300)
     model = small(linear_steps=n_steps, max_epochs=0, precision="float64").fit(X, y)
     model.module_.linear.residual_scale.zero_()
@@ -62,7 +62,7 @@ def test_a_series_that_leaves_its_range_is_followed():
     assert error[None] > 20
 
 
-def test_stack_learns_what_the_path_leaves():
+def test_stack_learns_what_the_shortcut_leaves():
     X, y = bent(400)
     y = y + 3 * X[:, 0, 0]
     path, both = (small(linear_steps=4, max_epochs=n, lr=0.03).fit(X, y) for n in (0, 40))
@@ -71,15 +71,15 @@ def test_stack_learns_what_the_path_leaves():
     assert both.score(X, y) > 0.98
 
 
-def test_auto_takes_the_path_where_it_leads():
+def test_auto_takes_the_shortcut_where_it_leads():
     assert steps_read(small().fit(*walk(400))) == 6
 
 
-def test_auto_leaves_the_path_out_where_the_stack_leads():
+def test_auto_leaves_the_shortcut_out_where_the_stack_leads():
     assert steps_read(small(max_epochs=40, lr=0.03).fit(*bent(400))) == 0
 
 
-def test_auto_reads_as_many_steps_as_there_is_room_for():
+def test_auto_reads_as_many_steps_as_a_shortcut_can_read():
     X = np.cumsum(np.random.default_rng(0).normal(size=(40, 30, 40)), axis=1)
     assert steps_read(small(max_epochs=1).fit(X, X[:, -1, 0])) == 512 // 40
 
@@ -90,23 +90,25 @@ def test_auto_reads_each_step_alone_for_a_target_at_each_step():
     assert steps_read(model) == 1
 
 
-def test_with_few_samples_there_is_no_rehearsal(monkeypatch):
-    rehearse = Mock()
-    monkeypatch.setattr(StackedLSTMNet, "rehearse", rehearse)
+def test_with_few_samples_there_is_no_trial_fit(monkeypatch):
+    train = Mock()
+    monkeypatch.setattr(StackedLSTMNet, "train_to_the_end", train)
     assert steps_read(small().fit(*walk(199))) == 6
-    assert not rehearse.called
+    assert not train.called
 
 
-def test_a_rehearsed_stack_that_diverges_does_not_lead(monkeypatch):
-    diverging = StackedLSTMNet.rehearse
+def test_a_trial_fit_that_diverges_does_not_win(monkeypatch):
+    diverging = StackedLSTMNet.train_to_the_end
     monkeypatch.setattr(
-        StackedLSTMNet, "rehearse", lambda net, data: diverging(net.set_params(lr=1e30), data)
+        StackedLSTMNet,
+        "train_to_the_end",
+        lambda net, data: diverging(net.set_params(lr=1e30), data),
     )
     assert steps_read(small(lr_schedule="constant", clip_norm=None).fit(*bent(300))) == 4
 
 
 @pytest.mark.parametrize("loss", ["absolute_error", "huber", "quantile"])
-def test_with_few_samples_a_robust_loss_has_no_path(loss):
+def test_with_few_samples_a_robust_loss_has_no_shortcut(loss):
     assert steps_read(small(loss=loss).fit(*walk(150))) == 0
 
 
@@ -119,18 +121,18 @@ def test_what_leads_is_decided_at_the_end_of_the_data():
 
 def test_early_stopping_s_tail_does_not_decide(monkeypatch):
     seen = []
-    rehearse = StackedLSTMNet.rehearse
+    train = StackedLSTMNet.train_to_the_end
 
     def spy(net, data):
         seen.append(len(data))
-        rehearse(net, data)
+        train(net, data)
 
-    monkeypatch.setattr(StackedLSTMNet, "rehearse", spy)
+    monkeypatch.setattr(StackedLSTMNet, "train_to_the_end", spy)
     small(early_stopping=True, validation_fraction=0.25).fit(*walk(400))
     assert seen == [240]
 
 
-def test_each_output_has_a_path_of_its_own():
+def test_each_output_has_a_shortcut_of_its_own():
     X, _ = walk(400)
     rng = np.random.default_rng(0)
     y = np.column_stack([X[:, -1, 0], 100 * X[:, 0, 0], rng.normal(size=400)])
@@ -142,7 +144,7 @@ def test_each_output_has_a_path_of_its_own():
     np.testing.assert_allclose(model.predict(X)[:, :2], y[:, :2], atol=0.02 * np.abs(y[:, 1]).max())
 
 
-def test_each_output_has_a_path_from_the_rows_where_it_is_labelled():
+def test_each_output_has_a_shortcut_from_the_rows_where_it_is_labelled():
     X = np.random.default_rng(0).normal(size=(60, 4, 2))
     y = X.copy()
     y[:, ::2, 1] = np.nan
@@ -159,14 +161,14 @@ def test_an_output_may_be_labelled_at_the_end_alone():
     assert steps_read(small(return_sequences=True).fit(X, y)) == 0
 
 
-def test_without_standardization_the_path_reads_values_as_they_are():
+def test_without_standardization_the_shortcut_reads_values_as_they_are():
     X, y = walk(400, level=1000)
     model = small(linear_steps=6, standardize=False, max_epochs=0).fit(X, y)
     model.module_.linear.residual_scale.zero_()
     assert np.abs(model.predict(X) - y).mean() < 1
 
 
-def test_outliers_are_cut_off_for_the_path():
+def test_outliers_are_cut_off_for_the_shortcut():
     X, y = walk(400)
     model = small(linear_steps=6, max_epochs=0).fit(X, y)
     model.module_.linear.residual_scale.zero_()
@@ -193,11 +195,11 @@ def test_a_user_s_callback_may_be_called_anything_but_the_estimator_s_own(sequen
 def test_lengths_may_be_on_another_device():
     linear = StackedLSTM(2, linear_steps=3).linear
     x = torch.zeros(4, 5, 2, device="meta")
-    assert linear.windows(x, torch.tensor([1, 2, 3, 5]), at_each_step=False).shape == (4, 6)
+    assert linear.windows(x, torch.tensor([1, 2, 3, 5])).shape == (4, 6)
 
 
 def test_of_many_samples_some_are_enough(monkeypatch):
-    monkeypatch.setattr("sklstm.training.shortcut.MOST_NUMBERS", 1)
+    monkeypatch.setattr("sklstm.training.shortcut.ENOUGH_NUMBERS", 1)
     monkeypatch.setattr("sklstm.training.shortcut.ENOUGH_SAMPLES", 100)
     X, y = walk(2000)
     model = small(linear_steps=6, max_epochs=0).fit(X, y)
@@ -205,40 +207,40 @@ def test_of_many_samples_some_are_enough(monkeypatch):
     assert model.score(X, y) > 0.99
 
 
-def test_a_single_sample_has_no_path():
+def test_a_single_sample_has_no_shortcut():
     X, y = walk(1)
     assert steps_read(small().fit(X, y)) == 0
     explicit = small(linear_steps=2).fit(X, y)
     assert not explicit.module_.linear.weight.any()
 
 
-def test_more_features_than_there_is_room_for_have_no_path():
+def test_more_features_than_a_shortcut_can_read_have_no_shortcut():
     X = np.random.default_rng(0).normal(size=(20, 2, 600))
     assert steps_read(small(max_epochs=1).fit(X, X[:, -1, 0])) == 0
 
 
-def test_sequences_shorter_than_the_path_start_with_zeros():
+def test_sequences_shorter_than_the_shortcut_start_with_zeros():
     rng = np.random.default_rng(0)
     X = [rng.normal(size=(n, 2)) for n in rng.integers(1, 9, size=60)]
     y = np.array([x[-1, 0] for x in X])
     model = small(linear_steps=5).fit(X, y)
     lengths = torch.tensor([2, 7])
     x = torch.arange(28.0).reshape(2, 7, 2) / 10
-    windows = model.module_.linear.windows(x, lengths, at_each_step=False)
+    windows = model.module_.linear.windows(x, lengths)
     assert windows[0].tolist() == [0.0] * 6 + x[0, :2].flatten().tolist()
     assert windows[1].tolist() == x[1, 2:].flatten().tolist()
 
 
-def test_at_each_step_the_path_reads_the_steps_up_to_it():
+def test_at_each_step_the_shortcut_reads_the_steps_up_to_it():
     x = torch.randn(3, 5, 2)
     linear = StackedLSTM(2, linear_steps=3).linear
-    windows = linear.windows(x, None, at_each_step=True)
+    windows = StackedLSTM(2, linear_steps=3, return_sequences=True).linear.windows(x, None)
     for step in range(5):
-        alone = linear.windows(x[:, : step + 1], None, at_each_step=False)
+        alone = linear.windows(x[:, : step + 1], None)
         assert torch.equal(windows[:, step], alone)
 
 
-def test_a_path_of_zeros_leaves_the_stack_alone():
+def test_a_shortcut_of_zeros_leaves_the_stack_alone():
     torch.manual_seed(0)
     alone = StackedLSTM(2, 3, units=4)
     beside = StackedLSTM(2, 3, units=4, linear_steps=2)
@@ -247,7 +249,7 @@ def test_a_path_of_zeros_leaves_the_stack_alone():
     assert torch.equal(alone(x), beside(x))
 
 
-def test_without_a_path_the_module_knows_nothing_of_it():
+def test_without_a_shortcut_the_module_knows_nothing_of_it():
     model = small(linear_steps=None).fit(*walk(50))
     assert model.module_.linear is None
     assert not [name for name in model.module_.state_dict() if "linear" in name]
@@ -288,7 +290,7 @@ def test_a_sum_of_two_ramps_goes_on():
     assert model.predict([[[80, 85], [90, 95], [100, 105]]])[0] == pytest.approx(205, rel=0.005)
 
 
-def test_few_long_sequences_have_a_path_only_where_it_leads():
+def test_few_long_sequences_have_a_shortcut_only_where_it_leads():
     rng = np.random.default_rng(0)
     rate = rng.uniform(0.01, 0.1, 90)
     X = (rng.random((90, 300, 1)) < rate[:, np.newaxis, np.newaxis]).astype(float)
@@ -298,14 +300,14 @@ def test_few_long_sequences_have_a_path_only_where_it_leads():
 
 
 @pytest.mark.parametrize("max_epochs", [1, 7, "auto"])
-def test_whether_there_is_a_path_does_not_depend_on_max_epochs(max_epochs):
+def test_whether_there_is_a_shortcut_does_not_depend_on_max_epochs(max_epochs):
     X = np.random.default_rng(0).normal(size=(300, 6, 2))
     y = np.abs(X[:, :, 0]).sum(axis=1)
     model = StackedLSTMRegressor(units=8, random_state=0, max_epochs=max_epochs)
     assert steps_read(model.fit(X, y)) == 0
 
 
-def test_quantiles_lie_around_the_path():
+def test_quantiles_lie_around_the_shortcut():
     X, y = walk(400)
     model = small(loss="quantile", quantile=(0.1, 0.5, 0.9), max_epochs=20, lr=0.03)
     low, middle, high = model.fit(X, y).predict(X).T
@@ -332,7 +334,7 @@ def test_samples_of_weight_zero_are_not_read():
     assert np.array_equal(small(linear_steps=6).fit(X, wild, weight).predict(X), kept.predict(X))
 
 
-def test_weights_weigh_in_the_path():
+def test_weights_weigh_in_the_shortcut():
     X = np.linspace(-1, 1, 200)[:, np.newaxis, np.newaxis]
     y = np.where(X[:, 0, 0] > 0, 5 * X[:, 0, 0], 0)
     model = small(linear_steps=1, max_epochs=0)
@@ -343,7 +345,7 @@ def test_weights_weigh_in_the_path():
     assert slopes[1] > slopes[0]
 
 
-def test_early_stopping_keeps_the_tail_from_the_path():
+def test_early_stopping_keeps_the_tail_from_the_shortcut():
     X, y = walk(100)
     changed = np.concatenate([y[:80], y[:60:-1][:20]])
     paths = [
@@ -355,7 +357,7 @@ def test_early_stopping_keeps_the_tail_from_the_path():
     assert torch.equal(*paths)
 
 
-def test_warm_start_keeps_the_path():
+def test_warm_start_keeps_the_shortcut():
     X, y = walk(300)
     model = small(warm_start=True).fit(X, y)
     path = model.module_.linear.weight.clone()
@@ -369,14 +371,14 @@ def bent_like(X):
     return X, np.abs(X[:, -1, 0])
 
 
-def test_warm_start_refuses_another_path():
+def test_warm_start_refuses_another_shortcut():
     X, y = walk(100)
     model = small(warm_start=True, linear_steps=6).fit(X, y)
     with pytest.raises(ValueError, match=r"linear_steps=3.*fitted with linear_steps=6"):
         model.set_params(linear_steps=3).fit(X, y)
 
 
-def test_partial_fit_has_a_path_only_where_it_is_asked_for():
+def test_partial_fit_has_a_shortcut_only_where_it_is_asked_for():
     X, y = walk(100)
     assert steps_read(small().partial_fit(X, y)) == 0
     model = small(linear_steps=6).partial_fit(X, y)
@@ -390,17 +392,17 @@ def test_bad_linear_steps_are_named(wrong):
         small(linear_steps=wrong).fit(*walk(20))
 
 
-def test_a_path_needs_a_head():
+def test_a_shortcut_needs_a_head():
     with pytest.raises(ValueError, match=r"linear_steps=2.*n_outputs"):
         StackedLSTM(2, None, linear_steps=2)
 
 
-def test_an_interrupted_rehearsal_interrupts_the_fit(monkeypatch):
+def test_an_interrupted_trial_fit_interrupts_the_fit(monkeypatch):
     X, y = walk(300)
     model = small().fit(X, y)
     fitted = model.net_
 
-    monkeypatch.setattr(StackedLSTMNet, "rehearse", Mock(side_effect=KeyboardInterrupt))
+    monkeypatch.setattr(StackedLSTMNet, "train_to_the_end", Mock(side_effect=KeyboardInterrupt))
     with pytest.raises(KeyboardInterrupt):
         model.fit(X, y)
     assert model.net_ is fitted
@@ -415,7 +417,7 @@ class CountEpochs(Callback):
         self.n_epochs += 1
 
 
-def test_users_callbacks_and_the_progress_bar_see_nothing_of_the_rehearsal(capsys):
+def test_users_callbacks_and_the_progress_bar_see_nothing_of_the_trial_fit(capsys):
     model = small(callbacks=[("count", CountEpochs())], verbose=1, max_epochs=8)
     model.fit(*walk(300))
     assert dict(model.net_.callbacks_)["count"].n_epochs == 8
@@ -424,7 +426,7 @@ def test_users_callbacks_and_the_progress_bar_see_nothing_of_the_rehearsal(capsy
     assert "/2" not in shown
 
 
-def test_rehearsal_does_not_change_the_seed_of_training():
+def test_the_trial_fit_does_not_change_the_seed_of_training():
     X, y = walk(300)
     auto, explicit = small(), small(linear_steps=6)
     assert np.array_equal(auto.fit(X, y).predict(X), explicit.fit(X, y).predict(X))
