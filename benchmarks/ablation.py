@@ -1,11 +1,11 @@
 """What each default of `StackedLSTMRegressor` is worth: change one of them at a time.
 
-Prints, set by set, the root mean squared error with one change over that without, geometric
-means over the seeds (three for the small sets, one for the others); above 1 the default is
-better. The last columns: the geometric mean over the sets, and the processor time of all fits
-over that with the defaults.
+Prints for each set the root mean squared error with one change, divided by the error with the
+defaults: the geometric mean over the seeds (three for the small sets, one for the others). Above 1
+the default is better. The last columns are the geometric mean over the sets, and the processor time
+of all fits divided by that with the defaults.
 
-Every result is kept in a file, and what is found there is not run again.
+Every result is stored in a file. Results that are in the file are not computed again.
 
     python benchmarks/ablation.py
 """
@@ -21,11 +21,13 @@ from unittest.mock import patch
 import numpy as np
 import torch
 from accuracy import Results, column, fit_and_score, run
+from how_deep.variants import Norm, stack_class
 from sets import SETS, Task
 from torch import nn
 
 from sklstm import StackedLSTM, StackedLSTMRegressor
-from sklstm.training.recipes import auto_batch_size, auto_max_epochs
+from sklstm.training.auto import Decision, batch_size, max_epochs
+from sklstm.training.batches import SequenceDataset
 
 SMALL = ["products-small", "threshold-small", "gas-small", "pedestrians-small"]
 LARGE = ["storms", "frequency", "narma", "retail-12", "pedestrians-24"]
@@ -34,15 +36,17 @@ DEFAULT, ALL = "defaults", "all"
 
 
 class Initialized(StackedLSTM):
-    """A stack whose LSTM layers have other weights to begin with."""
-
-    def __init__(self, *args: Any, **parameters: Any) -> None:
-        super().__init__(*args, **parameters)
-        for layer in self.layers:
-            self.initialize(layer)
+    """A stack whose LSTM layers have other initial weights."""
 
     @torch.no_grad()
-    def initialize(self, layer: nn.LSTM) -> None:
+    def reset_parameters(self, generator: torch.Generator | None = None) -> StackedLSTM:
+        """Draw the weights as usual, and then set those of the LSTM layers."""
+        super().reset_parameters(generator)
+        for layer in self.layers:
+            self.initialize(layer, generator)
+        return self
+
+    def initialize(self, layer: nn.LSTM, generator: torch.Generator | None) -> None:
         """Set the weights of a layer."""
         raise NotImplementedError
 
@@ -50,8 +54,7 @@ class Initialized(StackedLSTM):
 class ForgetBias(Initialized):
     """Forget gates that start open (R. Jozefowicz et al., ICML 2015)."""
 
-    @torch.no_grad()
-    def initialize(self, layer: nn.LSTM) -> None:
+    def initialize(self, layer: nn.LSTM, generator: torch.Generator | None) -> None:
         """Set the bias of the forget gate to 1, all others to 0."""
         layer.bias_hh_l0.zero_()
         layer.bias_ih_l0.zero_().chunk(4)[1].fill_(1.0)
@@ -62,23 +65,21 @@ class Chrono(Initialized):
 
     n_timesteps = 0
 
-    @torch.no_grad()
-    def initialize(self, layer: nn.LSTM) -> None:
-        """Draw the biases of the forget gate, and those of the input gate against them."""
+    def initialize(self, layer: nn.LSTM, generator: torch.Generator | None) -> None:
+        """Draw the biases of the forget gate; those of the input gate are their negatives."""
         layer.bias_hh_l0.zero_()
         entry, forget, *_ = layer.bias_ih_l0.zero_().chunk(4)
-        forget.uniform_(1, max(2, self.n_timesteps - 1)).log_()
+        forget.uniform_(1, max(2, self.n_timesteps - 1), generator=generator).log_()
         entry.copy_(-forget)
 
 
 class Orthogonal(Initialized):
     """Recurrent weights that keep lengths (A. M. Saxe et al., 2014)."""
 
-    @torch.no_grad()
-    def initialize(self, layer: nn.LSTM) -> None:
+    def initialize(self, layer: nn.LSTM, generator: torch.Generator | None) -> None:
         """Draw an orthogonal matrix for each gate."""
         for gate in layer.weight_hh_l0.chunk(4):
-            nn.init.orthogonal_(gate)
+            nn.init.orthogonal_(gate, generator=generator)
 
 
 class Normed(StackedLSTM):
@@ -87,10 +88,17 @@ class Normed(StackedLSTM):
     def __init__(self, *args: Any, **parameters: Any) -> None:
         super().__init__(*args, **parameters)
         for n, layer in enumerate(self.layers[1:]):
-            self.dropouts[n] = nn.LayerNorm(layer.input_size)
+            self.dropouts[n] = Norm(layer.input_size)
+
+    def reset_parameters(self, generator: torch.Generator | None = None) -> StackedLSTM:
+        """Draw the weights as usual, and set those of the LayerNorm."""
+        super().reset_parameters(generator)
+        for norm in self.dropouts[:-1]:
+            norm.reset_parameters()
+        return self
 
 
-RECIPE = {
+USUAL = {
     "skip": None,
     "pooling": "last",
     "linear_steps": None,
@@ -104,9 +112,9 @@ RECIPE = {
 
 CHANGES: dict[str, dict[str, Any]] = {
     DEFAULT: {},
-    "the usual recipe": RECIPE,
+    "the usual choices": USUAL,
     "linear_steps=None": {"linear_steps": None},
-    "the path always": {"linear_steps": ALL},
+    "the shortcut always": {"linear_steps": ALL},
     "pooling='last'": {"pooling": "last"},
     "pooling='max'": {"pooling": "max"},
     "skip=None": {"skip": None},
@@ -148,12 +156,13 @@ def evaluate(change: str, seed: int, task: Task) -> dict[str, float]:
     if model.linear_steps == ALL:
         model.linear_steps = min(n_timesteps, 512 // n_features)
     if isinstance(model.max_epochs, float):
-        by_default = auto_max_epochs(n_samples, auto_batch_size(n_samples))
-        model.max_epochs = round(model.max_epochs * by_default)
+        decision = Decision({}, SequenceDataset(task.X, np.zeros(n_samples)), seed)
+        decision.values["batch_size"] = batch_size(decision)
+        model.max_epochs = round(model.max_epochs * max_epochs(decision))
     Chrono.n_timesteps = n_timesteps
-    schedule = {"FLOOR": 1e-5, "MEMORY": 0} if change == "to 0, no average" else {}
+    schedule = {"END_PART": 1e-5, "AVERAGED_PART": 0} if change == "to 0, no average" else {}
     with (
-        patch("sklstm.training.building.StackedLSTM", MODULES.get(change, StackedLSTM)),
+        stack_class(MODULES.get(change, StackedLSTM)),
         patch.multiple("sklstm.training.callbacks", **schedule) if schedule else nullcontext(),
     ):
         return fit_and_score(model, task)

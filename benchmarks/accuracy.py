@@ -1,11 +1,11 @@
-"""How accurate `StackedLSTMRegressor()` is, beside what a user would pick instead.
+"""How accurate `StackedLSTMRegressor()` is, compared with what a user would choose instead.
 
-Every model has default parameters but for its seed; the sets are in `sets.py`. A seed draws the
-model and, where the set is a made one, the set too. Prints, set by set, the root mean squared
-error on the test part (mean and standard deviation over the seeds), then the processor seconds
-of a fit on one thread.
+Every model has default parameters, except for its seed; the sets are in `sets.py`. The seed also
+draws the set, if this is an artificial one. Prints for each set the root mean squared error on the
+test part (mean and standard deviation over the seeds), then the processor seconds of a fit on one
+thread.
 
-Every result is kept in a file, and what is found there is not run again.
+Every result is stored in a file. Results that are in the file are not computed again.
 
     python benchmarks/accuracy.py
 """
@@ -47,7 +47,7 @@ def fit_and_score(model: Any, task: Task) -> dict[str, float]:
 
 
 def evaluate(name: str, seed: int, task: Task) -> dict[str, float]:
-    """Do the same for a model of that name; persistence may not apply."""
+    """Return them for the model of that name; NaN for persistence where there is none."""
     if name == PERSISTENCE:
         known = task.persistence is not None
         return {"rmse": _rmse(task.persistence, task.y_test) if known else np.nan, "seconds": 0.0}
@@ -56,7 +56,7 @@ def evaluate(name: str, seed: int, task: Task) -> dict[str, float]:
 
 
 def run(models: list[str], jobs: list[tuple[str, int]], path: Path, evaluate: Evaluate) -> Results:
-    """Evaluate every model on every set and seed, but for what the file holds."""
+    """Evaluate every model on every set and seed, except for results that are in the file."""
     lines = path.read_text().splitlines() if path.exists() else []
     results = {tuple(key): result for key, result in map(json.loads, lines)}
     for name, seed in jobs:
@@ -71,12 +71,12 @@ def run(models: list[str], jobs: list[tuple[str, int]], path: Path, evaluate: Ev
 
 
 def column(results: Results, name: str, model: str, value: str) -> NDArray[np.float64]:
-    """Return what the seeds gave."""
+    """Return the values of all seeds."""
     return np.array([r[value] for key, r in results.items() if key[:2] == (name, model)])
 
 
 def print_errors(results: Results, models: list[str], names: list[str]) -> None:
-    """Print errors, and what the library's is in parts of the best rival's."""
+    """Print errors, and the library's divided by that of the best rival."""
     print(f"{'RMSE':18}" + "".join(f"{model:>20}" for model in models) + f"{'to best rival':>15}")
     for name in names:
         print(f"{name:18}", end="")
@@ -94,7 +94,7 @@ def _mean_and_spread(errors: NDArray[np.float64]) -> str:
 
 
 def print_seconds(results: Results, models: list[str], names: list[str]) -> None:
-    """Print the seconds of a fit, and the library's in parts of plain skorch's."""
+    """Print the seconds of a fit, and the library's divided by those of plain skorch."""
     print(f"{'seconds':18}" + "".join(f"{model:>10}" for model in models) + f"{'to skorch':>15}")
     for name in names:
         means = [column(results, name, model, "seconds").mean() for model in models]

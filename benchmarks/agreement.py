@@ -2,10 +2,11 @@
 
     KERAS_BACKEND=torch python benchmarks/agreement.py
 
-Prints the largest difference between the predictions of a Keras model and of `from_keras` of it,
-and of that estimator and `to_keras` of it, over depths, directions and one answer or one at each
-step; then that of `predict` and onnxruntime, over the standard deviation of the target, at two
-batch sizes and two lengths.
+First table: the largest difference between the predictions of a Keras model and of the estimator
+that `from_keras` makes of it, and between those of this estimator and of the Keras model that
+`to_keras` makes of it. Models have one to four layers, one or two directions, and one prediction or
+one at each step. Second table: the largest difference between `predict` and onnxruntime, divided by
+the standard deviation of the target, at two batch sizes and two lengths.
 """
 
 from __future__ import annotations
@@ -29,7 +30,7 @@ MODELS: dict[str, dict[str, Any]] = {
     "textbook stack": {"skip": None, "pooling": "last", "linear_steps": None},
     "four layers, both directions": {"n_layers": 4, "bidirectional": True},
     "quantiles": {"loss": "quantile", "quantile": [0.1, 0.9]},
-    "an answer at each step": {"return_sequences": True},
+    "a prediction at each step": {"return_sequences": True},
 }
 
 

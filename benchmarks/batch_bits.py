@@ -1,8 +1,8 @@
-"""Count models whose predictions for a sample change, in any bit, with its batch.
+"""Count models whose prediction for a sample changes, in any bit, with its batch.
 
-Each layer and each model predicts 300 rows as one batch, then parts of them. A case is one
-size of layer or model; it counts as changed if any part differs from the whole in any bit.
-Rows are filled up to a multiple of 1, 2, 4 or 32 before each call, as the first column says.
+Each layer and each model predicts 300 rows as one batch, then parts of them. A case is one size of
+layer or model. It has changed if any part differs from the whole in any bit. The number of rows is
+filled up to a multiple of 1, 2, 4 or 32 before each call, as the first column says.
 
     python benchmarks/batch_bits.py
 """
@@ -59,6 +59,7 @@ def model_cases(precision):
             units,
             bidirectional=bidirectional,
             head_units=head_units,
+            linear_steps=30,  # "auto" would train each model for a trial
             precision=precision,
             max_epochs=0,
             random_state=0,

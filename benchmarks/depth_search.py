@@ -1,9 +1,9 @@
 """DepthSearchCV against GridSearchCV: the same depths, folds and estimator.
 
-Searches depths 1 to 4 with three folds of time, on windows of electricity demand (6 hours
-ahead, RMSE in MW) and, where the file is given, on bike sharing (the next hour, RMSE in
-rides). Prints processor seconds and the scores of both for each seed; a standard error is that
-of the grid's best mean over the folds.
+Searches depths 1 to 4 with three folds of time, on windows of electricity demand (6 hours ahead,
+RMSE in MW) and, if the file is given, on bike sharing (the next hour, RMSE in rides). Prints
+processor seconds and the scores of both for each seed. The standard error is that of the grid's
+best mean over the folds.
 
     python benchmarks/depth_search.py [--bike bike_sharing_hour.csv.gz]
 """

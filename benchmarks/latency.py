@@ -2,16 +2,16 @@
 
 Contestants, on one thread each, with one and the same fitted model of default training:
 
-- predict: `StackedLSTMRegressor.predict` of a float32 array, checks, scaling and the bits of
-  any batch included.
+- predict: `StackedLSTMRegressor.predict` of a float32 array. It checks and scales the array, and
+  its bits are those of any batch.
 - module: a call of `module_` in evaluation mode, under `torch.inference_mode`, with a float32
   tensor; scaling included.
 - onnx: `InferenceSession.run` of the file that `to_onnx` writes, with a float64 array; scaling
   included.
 
-They take turns within a round. Prints the medians and the 95th percentiles of the calls of the
-quietest round, the one with the lowest median, in milliseconds a call; then the
-microseconds that a row costs in calls of more rows.
+They take turns within a round. Prints the median and the 95th percentile of the calls of the
+quietest round, the one with the lowest median, in milliseconds for a call; then the microseconds
+for a row in calls of more rows.
 
     python benchmarks/latency.py
 """
@@ -57,7 +57,7 @@ def open_session(model: StackedLSTMRegressor) -> onnxruntime.InferenceSession:
 
 
 def calls_of(model: StackedLSTMRegressor, X: np.ndarray) -> dict[str, Call]:
-    """Return what each contestant does to predict some rows."""
+    """Return the call with which each contestant predicts some rows."""
     session, module = open_session(model), model.module_.eval()
     x, X64 = torch.from_numpy(X), X.astype(np.float64)
 
@@ -73,7 +73,7 @@ def calls_of(model: StackedLSTMRegressor, X: np.ndarray) -> dict[str, Call]:
 
 
 def milliseconds(call: Call, n_calls: int) -> np.ndarray:
-    """Time so many calls, after a few that do not count."""
+    """Time `n_calls` calls, after a few that do not count."""
     for _ in range(max(3, n_calls // 10)):
         call()
     times = np.empty(n_calls)

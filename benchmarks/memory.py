@@ -1,22 +1,23 @@
 """How much memory training and predicting take, and that data on disk stay there.
 
-Each case runs in a process of its own and is compared with one that imports everything, fits a
-tiny set and predicts it. Columns, all in MB (a million bytes) over what that one has at its peak:
+Each case runs in a process of its own. It is compared with a process that imports everything, fits
+a tiny set and predicts it. The columns are in MB (a million bytes), and the peak of that process is
+subtracted:
 
-- arrays: what X and y in memory take, before the call; none of an X that is a memory map.
-- anonymous: the peak of what the process has allocated, read every few milliseconds. Nothing but
-  swapping frees it.
+- arrays: the size of X and y in memory, before the call; a memory map counts as nothing.
+- anonymous: the peak of the memory that the process has allocated, read every few milliseconds.
+  Only swapping frees it.
 - file: the peak of the pages of mapped files. The system drops them when it needs memory.
-- resident: the peak of the two together, as the system keeps it. It is `VmHWM`, as `ru_maxrss`
-  also counts what the process that started this one had.
-- added: anonymous less arrays: what the call takes beside its data.
+- resident: the peak of the two together, as the system records it. It is `VmHWM`, as `ru_maxrss`
+  also counts the memory of the process that started this one.
+- added: anonymous minus arrays: the memory that the call needs in addition to its data.
 
-What is resident for X on disk is held to 300 MB, and what a table takes, with itself, its targets
-and all that is added, to 2.5 times the table.
+With X on disk, resident must be below 300 MB. With a table, anonymous, which includes the table and
+its targets, must be below 2.5 times the size of the table.
 
-X on disk is a memory map of float32 windows, 48 steps of 8 features, as large as `--gb` says, in
-a temporary folder. The table has 1,000,000 rows of 8 float64 columns, of which `LagWindows` makes
-windows of 48 rows: 48 times as large, were they copied. Linux only.
+X on disk is a memory map of float32 windows, 48 steps of 8 features, of the size `--gb`, in a
+temporary folder. The table has 1,000,000 rows of 8 float64 columns, of which `LagWindows` makes
+windows of 48 rows. Copies of these would be 48 times as large as the table. Linux only.
 
     python benchmarks/memory.py
 """
@@ -183,11 +184,11 @@ def print_row(case: str, measured: Measured, baseline: Measured, table: float) -
     added = rises["anonymous"] - measured["arrays"]
     values = (measured["arrays"], *rises.values(), added)
     columns = "".join(f"{value / MB:11.0f}" for value in values)
-    print(f"{case:26}{columns}   {held(case, rises, table)}", flush=True)
+    print(f"{case:26}{columns}   {compared(case, rises, table)}", flush=True)
 
 
-def held(case: str, rises: Measured, table: float) -> str:
-    """Hold a case to its limit."""
+def compared(case: str, rises: Measured, table: float) -> str:
+    """Compare a case with its limit."""
     if "table" in case:
         n_tables = rises["anonymous"] / table
         return f"{'OVER' if n_tables >= TABLE_LIMIT else 'below'} {TABLE_LIMIT}: {n_tables:.2f}"
@@ -230,7 +231,7 @@ def main() -> None:
 
 
 def print_own(baseline: Measured) -> None:
-    """Print what the others are compared with, and the head of their table."""
+    """Print the memory that is subtracted from all others, and the head of their table."""
     own = ", ".join(f"{name} {baseline[name] / MB:.0f}" for name in KEYS)
     print(f"{BASELINE}: {own} MB\n")
     names = ("arrays", *KEYS, "added")

@@ -1,14 +1,15 @@
-"""Load files that were damaged or made up, and count what comes of it.
+"""Load files that were damaged or made up, and count the results.
 
     python benchmarks/mutated_files.py [--files 10000] [--seed 0] [--megabytes 2 20]
 
-A third of the files have flipped bits, a third are cut off or have bytes put in or taken out, and
-a third are made up by somebody who knows the format: some fact is replaced, and the checksum fits.
-Each has to end in a ValueError that names the file, or in a model. Of damaged files that model has
-to be the one that was saved. No file may run code, start a process or open another file for
-writing, which an audit hook watches, or take much memory or time. At last come the worst headers
-known, of two sizes, each in a process of its own: time and memory have to go with the size. Their
-memory is read from /proc, which Linux has.
+A quarter of the files have flipped bits. A quarter are cut off, or have bytes inserted or removed.
+The others are made up by somebody who knows the format: values in the metadata are replaced, and
+the checksum is right. Half of these have today's format, half that of sklstm 0.1.0, as in
+tests/stored. Loading must raise a ValueError that names the file, or return a model. Of a damaged
+file, this must be the model that was saved. No file may run code, start a process or open another
+file for writing: an audit hook watches this. No file may take much memory or time. The last lines
+are about the most expensive files known, of two sizes, each loaded in a process of its own: time
+and memory must be in proportion to the size. The memory is read from /proc, so this needs Linux.
 """
 
 from __future__ import annotations
@@ -35,8 +36,9 @@ import torch
 
 from sklstm import StackedLSTMRegressor, load, save
 from sklstm.files import container as storage
-from sklstm.nn.shapes import shapes_of_stack
-from sklstm.training.building import module_sizes
+from sklstm.files.versions import OLD_METADATA_KEYS
+from sklstm.training.plan import FitPlan
+from sklstm.training.state_file import stored_shapes
 
 X = np.random.default_rng(0).normal(size=(40, 6, 2))
 Y = X[:, -2:, 0].sum(axis=1)
@@ -46,13 +48,14 @@ MADE_UP: list[Any] = [
     *(0, -1, 1, 2, 3, 10**4, 10**9, 2**63, 10**100, 0.5, -0.5, float("nan"), float("inf")),
     *([], {}, [[]], {"tuple": [1, 2]}, {"tuple": "x"}, [1] * 10**4, ["float", "float"]),
 ]
+STORED = Path(__file__).parents[1] / "tests" / "stored" / "model-0.1.0-defaults.safetensors"
 EVENTS: Counter[str] = Counter()
 # Of a layer of one unit in both directions: 160 of weights, the rest their names.
 BYTES_A_LAYER = 1250
 
 
 def watch(event: str, args: tuple[Any, ...]) -> None:
-    """Count what no file may do."""
+    """Count events that no file may cause."""
     writes = event == "open" and isinstance(args[1], str) and set(args[1]) & set("wax+")
     if event in FORBIDDEN or writes:
         EVENTS[event] += 1
@@ -67,7 +70,7 @@ def flipped(content: bytes, draw: random.Random) -> bytes:
 
 
 def cut(content: bytes, draw: random.Random) -> bytes:
-    """Cut the end off, or put bytes in, or take some out."""
+    """Cut the end off, or insert bytes, or remove some."""
     first, _ = sorted(draw.sample(range(len(content)), 2))
     change = draw.randrange(3)
     if change == 0:
@@ -76,15 +79,23 @@ def cut(content: bytes, draw: random.Random) -> bytes:
 
 
 def parts(content: bytes) -> tuple[dict[str, Any], dict[str, torch.Tensor]]:
-    """Take the facts and the tensors out of a file."""
+    """Read the metadata and the tensors of a file."""
     n_header = int.from_bytes(content[:8], "little")
-    metadata, _ = storage._parsed(content[8 : 8 + n_header])
-    return storage._facts_of(metadata, "model"), safetensors.torch.load(content)
+    entries = json.loads(content[8 : 8 + n_header])["__metadata__"]
+    return json.loads(entries["metadata"]), safetensors.torch.load(content)
 
 
-def made_up(facts: dict[str, Any], draw: random.Random) -> dict[str, Any]:
-    """Replace, remove or add some facts, at any depth."""
-    changed = copy.deepcopy(facts)
+def write_old(path: Path, metadata: dict[str, Any], tensors: dict[str, torch.Tensor]) -> None:
+    """Write a file of version 1, whose checksum is right."""
+    text, version = json.dumps(metadata), "1"
+    entries = {"format": storage.FORMAT, "version": version, "kind": "model"}
+    entries |= {OLD_METADATA_KEYS[version]: text, "sha256": storage.checksum(text, tensors)}
+    path.write_bytes(safetensors.torch.save(tensors, entries))
+
+
+def made_up(metadata: dict[str, Any], draw: random.Random) -> dict[str, Any]:
+    """Replace, remove or add some values, at any depth."""
+    changed = copy.deepcopy(metadata)
     for _ in range(draw.randint(1, 2)):
         place: Any = changed
         while True:
@@ -98,7 +109,7 @@ def made_up(facts: dict[str, Any], draw: random.Random) -> dict[str, Any]:
             if draw.random() < 0.1:
                 del place[key]
             else:
-                place[key] = draw.choice(MADE_UP)
+                place[key] = copy.deepcopy(draw.choice(MADE_UP))
             break
     return changed
 
@@ -119,14 +130,16 @@ def main() -> None:
         path = Path(folder, "model.safetensors")
         save(model, path)
         content = path.read_bytes()
-        facts, tensors = parts(content)
+        metadata, tensors = parts(content)
+        old = storage.read(STORED, "model")[1:]
         assert (load(path).predict(X) == expected).all()
         before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
         sys.addaudithook(watch)
         kinds: dict[str, Callable[[], Any]] = {
             "flipped": lambda: path.write_bytes(flipped(content, draw)),
             "cut": lambda: path.write_bytes(cut(content, draw)),
-            "made up": lambda: storage.write(path, "model", made_up(facts, draw), tensors),
+            "made up": lambda: storage.write(path, "model", made_up(metadata, draw), tensors),
+            "made up, version 1": lambda: write_old(path, made_up(old[0], draw), old[1]),
         }
         for number in range(arguments.files):
             kind = list(kinds)[number % len(kinds)]
@@ -147,7 +160,7 @@ def main() -> None:
         growth = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before
         path.write_bytes(content)
         hostile = [
-            (name, megabytes, *cost_of(path, make(facts, megabytes * 10**6)))
+            (name, megabytes, *cost_of(path, make(metadata, megabytes * 10**6)))
             for name, make in HOSTILE.items()
             for megabytes in arguments.megabytes
         ]
@@ -158,11 +171,11 @@ def main() -> None:
         print(f"{megabytes:6} MB of {name}: {n_mb:.0f} MB of memory, {seconds:.2f} s")
 
 
-def header(facts: dict[str, Any], n_bytes: int, rest: Iterable[str]) -> bytes:
-    """Make up a file that is all header, of at most so many bytes."""
-    metadata = {"format": storage.FORMAT, "version": storage.FORMAT_VERSION, "kind": "model"}
-    metadata |= {"facts": json.dumps(facts), "sha256": ""}
-    parts = [f'{{"__metadata__":{json.dumps(metadata)}']
+def header(metadata: dict[str, Any], n_bytes: int, rest: Iterable[str]) -> bytes:
+    """Make up a file that is nothing but a header, of at most `n_bytes` bytes."""
+    entries = {"format": storage.FORMAT, "version": storage.FORMAT_VERSION, "kind": "model"}
+    entries |= {"metadata": json.dumps(metadata), "sha256": ""}
+    parts = [f'{{"__metadata__":{json.dumps(entries)}']
     n_left = n_bytes - len(parts[0]) - 10
     for part in rest:
         n_left -= len(part) + 1
@@ -173,38 +186,42 @@ def header(facts: dict[str, Any], n_bytes: int, rest: Iterable[str]) -> bytes:
     return len(text).to_bytes(8, "little") + text
 
 
-def layers(facts: dict[str, Any], n_bytes: int, entry: str) -> bytes:
-    """Make up as many layers as the bytes hold, each with all of its tensors."""
+def layers(metadata: dict[str, Any], n_bytes: int, entry: str) -> bytes:
+    """Make up as many layers as fit in the bytes, each with all of its tensors."""
     size = len(entry) + 60
     n_layers = n_bytes // (8 * size)
-    facts = copy.deepcopy(facts)
-    facts["recipe"] |= {"n_layers": n_layers, "units": 1, "bidirectional": True}
-    facts["state"]["moments"] = []
+    metadata = copy.deepcopy(metadata)
+    metadata["plan"] |= {"n_layers": n_layers, "units": 1, "bidirectional": True}
     names = (
         f'"module.layers.{i}.{direction}_layer.{weights}_l0":{entry}'
         for i in range(n_layers)
         for direction in ("forward", "backward")
         for weights in ("weight_ih", "weight_hh", "bias_ih", "bias_hh")
     )
-    return header(facts, n_bytes, names)
+    return header(metadata, n_bytes, names)
 
 
-def deep(facts: dict[str, Any], n_bytes: int) -> bytes:
-    """Make up a file of a model, with as many layers of one unit as the bytes hold."""
-    facts = copy.deepcopy(facts)
-    facts["recipe"] |= {"units": 1, "bidirectional": True, "n_layers": n_bytes // BYTES_A_LAYER}
-    facts["state"] = {"n_epochs": 0, "columns": [], "moments": []}
-    form, sizes = facts["form"], module_sizes({**facts["recipe"], "head_units": []})
-    tensors = {
-        f"module.{name}": torch.zeros(shape, dtype=dtype)
-        for part in shapes_of_stack(form["n_features"], form["n_outputs"], sizes)
-        for name, (dtype, shape) in part.items()
-    }
-    none = {"history.values": torch.float64, "history.present": torch.uint8}
-    tensors |= {name: torch.zeros(0, 0, dtype=dtype) for name, dtype in none.items()}
+def deep(metadata: dict[str, Any], n_bytes: int) -> bytes:
+    """Make up a file of a model, with as many layers of one unit as fit in the bytes."""
+    metadata = copy.deepcopy(metadata)
+    metadata["plan"] |= {"units": 1, "bidirectional": True, "n_layers": n_bytes // BYTES_A_LAYER}
+    form, plan = metadata["form"], FitPlan.from_dict(metadata["plan"])
+    shapes = stored_shapes(
+        plan, form["n_features"], form["n_outputs"], set(map(str, range(plan.n_layers)))
+    )
+    tensors = {name: torch.zeros(shape, dtype=dtype) for name, (dtype, shape) in shapes.items()}
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder, "deep")
-        storage.write(path, "model", facts, tensors)
+        storage.write(path, "model", metadata, tensors)
+        return path.read_bytes()
+
+
+def empty_tensors(metadata: dict[str, Any], n_bytes: int) -> bytes:
+    """Make up a file with the right checksum and as many empty tensors as fit in the bytes."""
+    names = (f"{i:07}" for i in range(n_bytes // 65))
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder, "empty")
+        storage.write(path, "model", metadata, {name: torch.zeros(0) for name in names})
         return path.read_bytes()
 
 
@@ -216,18 +233,19 @@ HOSTILE: dict[str, Callable[[dict[str, Any], int], bytes]] = {
         layers, entry='{"dtype":"F32","shape":[4],"data_offsets":[0,16]}'
     ),
     "layers that are all there": deep,
-    "empty lists": lambda facts, n_bytes: header(
-        facts, n_bytes, chain(['"x":[[]'], repeat("[]", n_bytes // 3 - 3000), ["[]]"])
+    "tensors without numbers": empty_tensors,
+    "empty lists": lambda metadata, n_bytes: header(
+        metadata, n_bytes, chain(['"x":[[]'], repeat("[]", n_bytes // 3 - 3000), ["[]]"])
     ),
-    "empty lists among the facts": lambda facts, n_bytes: header(
-        facts | {"x": [[]] * (n_bytes // 4)}, 2 * n_bytes, ()
+    "empty lists among the metadata": lambda metadata, n_bytes: header(
+        metadata | {"x": [[]] * (n_bytes // 4)}, 2 * n_bytes, ()
     ),
-    "names": lambda facts, n_bytes: header(facts, n_bytes, (f'"{i}":0' for i in count())),
+    "names": lambda metadata, n_bytes: header(metadata, n_bytes, (f'"{i}":0' for i in count())),
 }
 
 
 def cost_of(path: Path, hostile: bytes) -> tuple[float, float]:
-    """Return the megabytes and the seconds of a processor that a file takes, after another."""
+    """Return the megabytes and processor seconds that loading a file takes, after another one."""
     other = path.with_name("hostile")
     other.write_bytes(hostile)
     command = [sys.executable, "-c", TRY, str(path), str(other)]
@@ -254,7 +272,7 @@ print((peak() - before) / 1024, time.process_time() - start)
 
 
 def described(loaded: StackedLSTMRegressor, expected: np.ndarray) -> str:
-    """Tell what a model that was loaded is."""
+    """Describe a model that was loaded."""
     try:
         predicted = loaded.predict(X)
     except ValueError as error:

@@ -1,4 +1,4 @@
-"""What a user would pick instead of `StackedLSTMRegressor`, each for windows of one length."""
+"""What a user would choose instead of `StackedLSTMRegressor`, each for windows of one length."""
 
 from __future__ import annotations
 
@@ -74,13 +74,13 @@ def mean(seed: int) -> Any:
 
 
 def ridge(seed: int) -> Any:
-    """Ridge regression on the flattened window, its penalty by leaving one out."""
+    """Ridge regression on the flattened window, its penalty chosen by leave-one-out."""
     alphas = np.logspace(-3, 5, 17)
     return make_pipeline(FunctionTransformer(_flat), StandardScaler(), RidgeCV(alphas))
 
 
 def boosting(seed: int) -> Any:
-    """Gradient boosting on the flattened window, one model an output."""
+    """Gradient boosting on the flattened window, one model for each output."""
     model = MultiOutputRegressor(HistGradientBoostingRegressor(random_state=seed))
     return make_pipeline(FunctionTransformer(_flat), model)
 

@@ -1,11 +1,11 @@
-"""Measure what is promised of threads, forks, Dense heads and small calls of `partial_fit`.
+"""Measure what the documentation promises of threads, forks, Dense heads and `partial_fit`.
 
-Each figure is a ratio of two times taken in turns in one process, or a count.
+Each figure is a count, or the ratio of two times, which are measured in turns in one process.
 
-    python benchmarks/promises.py threads    two fits in two threads, beside one fit
+    python benchmarks/promises.py threads    two fits in two threads, compared with one fit
     python benchmarks/promises.py forks      children that fit while a thread of the parent fits
-    python benchmarks/promises.py heads      Dense layers in fixed blocks, beside nn.Linear
-    python benchmarks/promises.py partial_fit    32 rows, beside plain skorch
+    python benchmarks/promises.py heads      Dense layers in fixed blocks, compared with nn.Linear
+    python benchmarks/promises.py partial_fit    32 rows, compared with plain skorch
 """
 
 import os
@@ -38,7 +38,7 @@ def seconds(work):
 
 
 def threads():
-    """Print the time of two fits at once over that of one."""
+    """Print the time of two fits at once, divided by that of one."""
     X, y = windows(2000, 24)
 
     def fit(seed=0):
@@ -90,7 +90,7 @@ def forks():
 
 
 def heads():
-    """Print the time of predictions over that with nn.Linear in place of fixed blocks."""
+    """Print the time of predictions, divided by that with nn.Linear in place of fixed blocks."""
     X, y = windows(512, 50)
     by_row = sklstm.nn.layers.linear_by_row
 
@@ -111,7 +111,7 @@ def heads():
 
 
 def partial_fit():
-    """Print the time of a call over that of plain skorch."""
+    """Print the time of a call, divided by that of plain skorch."""
     X, y = windows(32, 24)
     model = StackedLSTMRegressor(random_state=0)
     net = NeuralNetRegressor(

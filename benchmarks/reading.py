@@ -1,11 +1,11 @@
-"""How far a reader goes through the package to follow one call.
+"""How many files and functions a reader opens to follow one call.
 
     python benchmarks/reading.py
 
-Calls are watched with ``sys.setprofile``. Of each function of the package, its first call counts,
-in the order in which they come: that is what a reader opens who follows the code for the first
-time. Counted are the files, the functions, and how often the next function is in another file.
-What is run at import, comprehensions and lambdas are left out.
+Calls are watched with ``sys.setprofile``. Only the first call of each function of the package
+counts: a reader who follows the code for the first time opens the functions in the order of these
+calls. Counted are the files, the functions, and how often the next function is in another file.
+Code that runs at import, comprehensions and lambdas are left out.
 """
 
 from __future__ import annotations

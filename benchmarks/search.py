@@ -1,15 +1,16 @@
-"""What a search on several processes gains, and what layers and steps cost.
+"""How much faster a search is on several processes, and what layers and steps cost.
 
 The search is `GridSearchCV` over 1, 2 and 3 layers with 4 folds, 2,048 windows of 24 steps of 8
-features, 64 units, batches of 64 and 5 epochs, on one process (with all of torch's threads) and
-on several. These have been started by a small search before, which does not count. The two take
-turns; prints the medians, and that of the ratios within a turn. Their scores must be equal.
+features, 64 units, batches of 64 and 5 epochs, on one process (with all of torch's threads) and on
+several. A small search, which is not timed, has started these processes before. The two searches
+take turns; prints the median times, and the median of the ratios within a turn. Their scores must
+be equal.
 
-The costs are seconds an epoch, of 1 to 8 layers on these windows and of 2 layers on windows of 25
-to 400 steps. What is linear in layers would cost as many times that of one layer as there are,
-and likewise for steps: the last columns are the cost in parts of that, medians of ratios within a
-turn. "plain" is the stack of the textbooks, "default" has residual paths and concat pooling;
-neither has a linear path.
+The costs are seconds of an epoch: of 1 to 8 layers on these windows, and of 2 layers on windows of
+25 to 400 steps. If the cost were proportional to the layers, n layers would cost n times as much as
+one, and likewise for steps. The last columns, "in parts of linear", are the cost divided by that:
+medians of ratios within a turn. "plain" is the stack of the textbooks, "default" has residual skip
+connections and concat pooling; neither has a linear shortcut.
 
     python benchmarks/search.py
 """
@@ -89,7 +90,7 @@ def step_seconds(kind: str, units: int) -> NDArray[np.float64]:
 
 
 def print_costs(title: str, counts: tuple[int, ...], seconds: Any, n_repeats: int) -> None:
-    """Print what so many layers, or steps, cost for each kind of network and number of units."""
+    """Print the cost of each number of layers, or steps, by kind of network and units."""
     columns = "".join(f"{n:8}" for n in counts)
     print(f"\n{title}\nunits  network {columns}   in parts of linear:{columns[8:]}")
     for units in (32, 64):

@@ -1,4 +1,4 @@
-"""The sets of the accuracy benchmark: real series, made ones, long ones, small ones.
+"""The sets of the accuracy benchmark: real, artificial, long and small ones.
 
 Each is drawn or cut by a seed. Real series are split in time, and neither part sees the other. Bike
 sharing and the turbofans are read from the folder in the environment variable SKLSTM_DATA.
@@ -177,7 +177,7 @@ def adding(n_steps: int) -> Callable[[int], Task]:
 
 
 def early_pulse(seed: int) -> Task:
-    """Long noise with a pulse near the start: its height times its width."""
+    """Long noise with a pulse near the start: the height of the pulse times its width."""
     rng = np.random.default_rng(seed)
     n, n_steps = 1300, 300
     start, height, width = rng.integers(5, 30, n), rng.uniform(1, 3, n), rng.integers(3, 12, n)

@@ -1,12 +1,12 @@
-"""How fast `StackedLSTMRegressor` trains and predicts, beside what one would use instead.
+"""How fast `StackedLSTMRegressor` trains and predicts, compared with what one would use instead.
 
 Contestants:
 
-- sklstm: the network and the training of the loop by hand (Adam at a constant 0.001, no paths
-  around layers, the last output to a Dense layer). It still scales X and y, and checks them.
+- sklstm: the network and the training of the loop by hand (Adam at a constant 0.001, no skip
+  connections, the last output to a Dense layer). It still scales X and y, and checks them.
 - sklstm-training: the same network, trained as by default (AdamW, one cycle, clipping, averaging)
   at a learning rate of 0.001.
-- sklstm-defaults: the default network, trained as by default, without the linear path.
+- sklstm-defaults: the default network, trained as by default, without the linear shortcut.
 - sklstm-bfloat16: sklstm with ``precision="bfloat16"``.
 - hand: a loop written by hand in torch, `torch.optim.Adam` with its default options. It predicts
   256 rows at a time.
@@ -15,17 +15,18 @@ Contestants:
 - keras-torch, keras-tf: a Keras model on either backend, predicting 256 rows at a time.
 - aeon: aeon's `RecurrentRegressor` without dropout, which is Keras on TensorFlow.
 
-Training is the whole call of `fit` on a new estimator: checks, scaling and set-up included. Not
-for two, to their advantage: a Keras model is built, compiled and traced before, and only its
-training is timed; of aeon, which builds and compiles in `fit`, it is what E epochs add to a fit
-of E epochs. Prediction is of 100,000 rows (Keras and aeon: 10,000); one row is the median of 200
-calls for one row (Keras and aeon: 30), where hand calls the bare module.
+Training is the whole call of `fit` on a new estimator: checks, scaling and set-up included. There
+are two exceptions, both to the advantage of the others: a Keras model is built, compiled and traced
+before, and only its training is timed; aeon builds and compiles in `fit`, so the time of a fit of E
+epochs is subtracted from that of 2 E epochs. Prediction is of 100,000 rows (Keras and aeon:
+10,000); one row is the median of 200 calls for one row (Keras and aeon: 30), where hand calls the
+bare module.
 
-Every contestant lives in a process of its own, with its own threads and memory, and all take
-turns within a repeat, one computing at any time. After a round that does not count, prints the
-medians over the repeats, the lowest and highest, and the median of the ratios, within a repeat,
-of a contestant's time to that of sklstm: how many times faster sklstm is. What is not installed
-is left out, and said so.
+Every contestant has a process of its own, with its own threads and memory. They take turns within a
+repeat, so only one computes at any time. The first round does not count. Prints the median, the
+lowest and the highest value over the repeats, and how many times faster sklstm is: the median of
+the ratios, within a repeat, of a contestant's time to that of sklstm. Contestants that are not
+installed are named and left out.
 
     python benchmarks/throughput.py
 """

@@ -1,9 +1,9 @@
 """Measure what a search sends to the workers of a Dask cluster, and how large it is.
 
-The first table has the sizes of messages, as Dask serializes them. The second one has the
-bytes that go through the loopback device while a grid search of six fits runs on two worker
-processes, as multiples of the size of the windows; nothing else should use that device. The
-fits make no training step. Data are 10,000 rows of 8 columns of float64 and windows of 24 rows.
+The first table has the sizes of messages, as Dask serializes them. The second one has the bytes
+that pass through the loopback device while a grid search of six fits runs on two worker processes,
+divided by the size of the windows; nothing else should use that device. The fits have no epochs.
+The data are 10,000 rows of 8 columns of float64 and windows of 24 rows.
 
     python benchmarks/travel.py
 """

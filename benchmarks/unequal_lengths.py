@@ -1,9 +1,10 @@
 """What sequences of unequal length cost in training.
 
-Times `fit` on sequences of 10 to 100 steps (uniform) against `fit` on as many sequences of
-equal length with the same number of steps in all, and against the same estimator whose
-layers are fed packed sequences. Prints the medians of the ratios of paired runs, after one
-run that does not count, and the largest difference of predictions from packed ones.
+Compares the time of `fit` on sequences of 10 to 100 steps (uniform) with that of `fit` on as many
+sequences of equal length with as many steps in total, and with that of the same estimator whose
+layers read packed sequences. Prints the medians of the ratios of paired runs, after one run that
+does not count, and the largest difference between the predictions of the padded and the packed
+model.
 
     python benchmarks/unequal_lengths.py
 """
@@ -11,10 +12,10 @@ run that does not count, and the largest difference of predictions from packed o
 import argparse
 import time
 from statistics import median
-from unittest.mock import patch
 
 import numpy as np
 import torch
+from how_deep.variants import stack_class
 from torch import Tensor
 from torch.nn.utils.rnn import pack_padded_sequence
 
@@ -24,9 +25,15 @@ N_SAMPLES, N_FEATURES = 2000, 4
 
 
 class PackedLSTM(StackedLSTM):
-    """The same stack, each layer fed a packed sequence."""
+    """The same stack; each layer reads a packed sequence."""
 
-    def forward(self, x: Tensor, lengths: Tensor | None = None, scaled: bool = False) -> Tensor:
+    def forward(
+        self,
+        x: Tensor,
+        lengths: Tensor | None = None,
+        scaled: bool = False,
+        generator: torch.Generator | None = None,
+    ) -> Tensor:
         """Predict as the parent does, one layer after the other."""
         if lengths is None:
             lengths = torch.full((len(x),), x.shape[1])
@@ -40,7 +47,7 @@ class PackedLSTM(StackedLSTM):
 
 
 def make_data() -> tuple[list[np.ndarray], list[np.ndarray]]:
-    """Make sequences of unequal length, and of equal length with as many steps in all."""
+    """Make sequences of unequal length, and of equal length with as many steps in total."""
     rng = np.random.default_rng(0)
     lengths = rng.integers(10, 101, size=N_SAMPLES)
     steps = rng.normal(size=(lengths.sum(), N_FEATURES)).astype(np.float32)
@@ -80,7 +87,7 @@ def main() -> None:
         for _ in range(arguments.repeats + 1):
             run = [seconds(model, equal, y), seconds(model, unequal, y)]
             padded = model.predict(unequal[:200])
-            with patch("sklstm.regressor.StackedLSTM", PackedLSTM):
+            with stack_class(PackedLSTM):
                 run.append(seconds(model, unequal, y))
                 packed = model.predict(unequal[:200])
             times.append(run)

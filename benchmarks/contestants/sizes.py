@@ -1,4 +1,4 @@
-"""The sizes of data and network that `throughput.py` times, and what contestants have in common."""
+"""The sizes of data and network in `throughput.py`, and the base class of the contestants."""
 
 from __future__ import annotations
 
@@ -64,18 +64,18 @@ class Contestant(ABC):
 
     @abstractmethod
     def fit(self, X: Array, y: Array, n_epochs: int) -> None:
-        """Train anew, or go on."""
+        """Train a new model, or continue training."""
 
     @abstractmethod
     def predict(self, X: Array) -> NDArray[Any]:
         """Predict many rows."""
 
     def train(self, X: Array, y: Array, n_epochs: int) -> float:
-        """Return the seconds that so many epochs take."""
+        """Return the seconds of `n_epochs` epochs."""
         return seconds(lambda: self.fit(X, y, n_epochs))
 
     def arranged(self, X: Array) -> Array:
-        """Lay X out as the contestant wants it."""
+        """Arrange X as the contestant needs it."""
         return X
 
     def predicting_one(self, X: Array) -> Callable[[], Any]:

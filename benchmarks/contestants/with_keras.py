@@ -33,7 +33,7 @@ class Keras(Contestant):
         self.model.compile(optimizer="adam", loss="mse")
 
     def fit(self, X: Array, y: Array, n_epochs: int) -> None:
-        """Go on training."""
+        """Continue training."""
         self.model.fit(X, y, batch_size=self.size.batch_size, epochs=n_epochs, verbose=0)
 
     def predict(self, X: Array) -> NDArray[Any]:
@@ -75,7 +75,7 @@ class Aeon(Contestant):
         )
 
     def fit(self, X: Array, y: Array, n_epochs: int) -> None:
-        """Train anew."""
+        """Train a new model."""
         self.model.set_params(n_epochs=n_epochs).fit(X, y[:, 0])
 
     def predict(self, X: Array) -> NDArray[Any]:
@@ -83,10 +83,10 @@ class Aeon(Contestant):
         return self.model.predict(X)
 
     def train(self, X: Array, y: Array, n_epochs: int) -> float:
-        """Return what so many epochs add to a fit that has as many already."""
+        """Return the seconds of `n_epochs` epochs without building and compiling."""
         once = seconds(lambda: self.fit(X, y, n_epochs))
         return seconds(lambda: self.fit(X, y, 2 * n_epochs)) - once
 
     def arranged(self, X: Array) -> Array:
-        """Lay X out as (n_samples, n_features, n_timesteps)."""
+        """Arrange X as (n_samples, n_features, n_timesteps)."""
         return np.ascontiguousarray(X.transpose(0, 2, 1))

@@ -27,10 +27,10 @@ class PlainLSTM(nn.Module):
 
 
 class Hand(Contestant):
-    """The loop that one writes by hand, with nothing in it that is not needed."""
+    """The loop that one writes by hand, with nothing but what is needed."""
 
     def fit(self, X: Array, y: Array, n_epochs: int) -> None:
-        """Train anew."""
+        """Train a new model."""
         torch.manual_seed(0)
         inputs, targets = torch.from_numpy(X), torch.from_numpy(y)
         self.module = PlainLSTM(self.size).train()
@@ -57,10 +57,10 @@ class Hand(Contestant):
 
 
 class Skorch(Contestant):
-    """skorch as it comes."""
+    """Plain skorch."""
 
     def fit(self, X: Array, y: Array, n_epochs: int) -> None:
-        """Train anew."""
+        """Train a new model."""
         from skorch import NeuralNetRegressor
 
         torch.manual_seed(0)
@@ -95,7 +95,7 @@ class Sklstm(Contestant):
     precision: ClassVar[dict[str, Any]] = {}
 
     def fit(self, X: Array, y: Array, n_epochs: int) -> None:
-        """Train anew."""
+        """Train a new model."""
         from sklstm import StackedLSTMRegressor
 
         self.model = StackedLSTMRegressor(
@@ -116,7 +116,7 @@ class Sklstm(Contestant):
 
 
 class SklstmTraining(Sklstm):
-    """The same network, trained as by default, but for the learning rate."""
+    """The same network, trained as by default, except for the learning rate."""
 
     training: ClassVar[dict[str, Any]] = {"lr": 1e-3}
 

@@ -1,8 +1,8 @@
 """One contestant of `throughput.py`, in a process of its own.
 
-Reads requests from standard input, a line each, and answers each with a line of JSON: the
-seconds that a sample, a row or a call took, or an error, and the processor seconds that this
-process took while it waited for requests.
+Reads requests from standard input, one on each line, and writes a line of JSON for each: the
+seconds of a sample, a row or a call, or an error, and the processor seconds that this process used
+while it waited for requests.
 
     python benchmarks/contestants/worker.py CONTESTANT SIZE N_EPOCHS MOST_ROWS
 """

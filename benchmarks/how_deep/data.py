@@ -17,7 +17,7 @@ ALONE = {"pooling": "last", "linear_steps": None, "lr": 0.01, "weight_decay": 0.
 def adding_problem(n_samples: int, n_timesteps: int, seed: int) -> Arrays:
     """Return pairs of marked numbers to add up (S. Hochreiter and J. Schmidhuber, 1997).
 
-    One of the two marks is in each half; always answering 1 has an error of 1/6.
+    One of the two marks is in each half. A constant prediction of 1 has an error of 1/6.
     """
     rng = np.random.default_rng(seed)
     rows, half = np.arange(n_samples), n_timesteps // 2
@@ -51,7 +51,7 @@ def demand_windows() -> tuple[Arrays, Arrays]:
 def mackey_glass(n_points: int, seed: int) -> NDArray[np.float64]:
     """Return a Mackey-Glass series, tau 17, in steps of 1, by Euler's method in steps of 0.1.
 
-    The seed draws the constant history that it starts from; 1,000 points are thrown away.
+    The seed draws the constant history that it starts from. The first 1,000 points are not used.
     """
     x = np.random.default_rng(seed).uniform(0.4, 1.4)
     past, series = deque([x] * 170), []

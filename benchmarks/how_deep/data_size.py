@@ -1,10 +1,10 @@
 """Whether deeper stacks need more data: depths by number of points, at equal training.
 
-Predicts the Mackey-Glass series 84 steps ahead from windows of 24, trained on its last 1,000
-to 100,000 points before the 5,000 of the test. Every fit makes about 1,560 steps of 64
-windows: at 1,000 points in 100 epochs, at 100,000 in one. A larger set is then more data and
-not more training. Prints the test RMSE in standard deviations of the series, so that always
-answering the mean scores 1. Seed s makes the series and the model.
+Predicts the Mackey-Glass series 84 steps ahead from windows of 24, trained on its last 1,000 to
+100,000 points before the 5,000 of the test. Every fit makes about 1,560 steps of 64 windows: with
+1,000 points in 100 epochs, with 100,000 in one. So a larger set means more data, but not more
+training. Prints the test RMSE in standard deviations of the series: a constant prediction of the
+mean has 1. Seed s makes the series and the model.
 
     python benchmarks/how_deep/data_size.py
 """

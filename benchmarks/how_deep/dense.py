@@ -2,25 +2,25 @@
 
 Fits 1 and 2 layers of 32 units for 6 epochs to the demand windows and prints the test RMSE in
 MW. One Dense layer is the default; "32, Dense" has a hidden one of 32 units before it. Without
-any, a top LSTM layer of one unit answers by itself, without a path around it, as its
-projection would be a Dense layer. Such a layer puts out numbers between -1 and 1, and the
-standardized target goes from -2.0 to 5.1 in training: its output is taken as it is, or
-times 6. The seeds are those of the model; the data are the same.
+any, the output of a top LSTM layer of one unit is the prediction. This layer has no skip
+connection, as the projection in it would be a Dense layer. Its output lies between -1 and 1,
+and the standardized target between -2.0 and 5.1 in training: the output is taken as it is, or
+multiplied by 6. The seeds are those of the model; the data are the same.
 
     python benchmarks/how_deep/dense.py
 """
 
 import argparse
 from typing import Any
-from unittest.mock import patch
 
 import numpy as np
 import torch
 from data import ALONE, demand_windows
 from torch import Tensor, nn
+from variants import stack_class
 
 from sklstm import StackedLSTM, StackedLSTMRegressor
-from sklstm.nn.layers import Plain
+from sklstm.nn.layers import Dropout, NoSkip
 
 
 class Times(nn.Module):
@@ -42,8 +42,8 @@ def headless(factor: float) -> type[StackedLSTM]:
         def __init__(self, *args: Any, **parameters: Any) -> None:
             super().__init__(*args, **parameters)
             self.layers.append(nn.LSTM(self.layers[-1].hidden_size, 1, batch_first=True))
-            self.paths.append(Plain())
-            self.dropouts.append(nn.Dropout(0.0))
+            self.skips.append(NoSkip())
+            self.dropouts.append(Dropout(0.0))
             self.head = Times(factor)
 
     return Headless
@@ -74,7 +74,7 @@ def main() -> None:
             model = StackedLSTMRegressor(
                 n_layers, 32, head_units=head_units, max_epochs=6, **ALONE, random_state=seed
             )
-            with patch("sklstm.regressor.StackedLSTM", variant):
+            with stack_class(variant):
                 model.fit(*train)
             errors.append(float(np.sqrt(np.mean((model.predict(X) - y) ** 2))))
         columns = "".join(f"{error:8.1f}" for error in [*errors, np.mean(errors)])

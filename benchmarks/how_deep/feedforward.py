@@ -1,9 +1,9 @@
 """Whether feed-forward layers before one LSTM do what more LSTM layers do, at equal weights.
 
-Puts 1 to 3 Dense layers of 32 units (ReLU), the same at each step, in front of one LSTM
-layer, and compares this with stacks of 1 to 4 LSTM layers. Units are the most that keep the
-model to 12,000 weights. Fits the demand windows in 6 epochs and prints the test RMSE in MW,
-and the processor seconds of a fit. The seeds are those of the model; the data are the same.
+Puts 1 to 3 Dense layers of 32 units (ReLU), the same at each step, in front of one LSTM layer, and
+compares this with stacks of 1 to 4 LSTM layers. Units are the most that keep the model to 12,000
+weights. Fits the demand windows in 6 epochs and prints the test RMSE in MW, and the processor
+seconds of a fit. The seeds are those of the model; the data are the same.
 
     python benchmarks/how_deep/feedforward.py
 """
@@ -12,12 +12,12 @@ import argparse
 import time
 from itertools import pairwise
 from typing import Any
-from unittest.mock import patch
 
 import numpy as np
 import torch
 from data import ALONE, demand_windows
 from torch import Tensor, nn
+from variants import stack_class
 
 from sklstm import StackedLSTM, StackedLSTMRegressor
 from sklstm.sizing import units_for_budget
@@ -26,7 +26,7 @@ BUDGET, WIDTH = 12_000, 32
 
 
 def fed_forward(n_dense: int) -> type[StackedLSTM]:
-    """Make the class of stacks whose first layer reads what Dense layers make of each step."""
+    """Make the class of stacks with Dense layers before the first LSTM layer."""
 
     class Variant(StackedLSTM):
         def __init__(self, n_features: int, *args: Any, **parameters: Any) -> None:
@@ -63,7 +63,7 @@ def main() -> None:
         errors, start = [], time.process_time()
         for seed in seeds:
             model = StackedLSTMRegressor(n_lstm, units, max_epochs=6, **ALONE, random_state=seed)
-            with patch("sklstm.regressor.StackedLSTM", variant):
+            with stack_class(variant):
                 model.fit(*train)
             errors.append(float(np.sqrt(np.mean((model.predict(X) - y) ** 2))))
         seconds = (time.process_time() - start) / len(seeds)

@@ -1,8 +1,8 @@
 """Whether to make a stack deeper or wider: depths at equal numbers of weights.
 
-Fits the demand windows in 6 epochs with 3,000, 12,000 and 48,000 weights, in layers of the
-most units that keep to them (`units_for_budget`), and prints the test RMSE in MW, and the
-processor seconds of a fit. The seeds are those of the model; the data are the same.
+Fits the demand windows in 6 epochs with 3,000, 12,000 and 48,000 weights, in layers with as many
+units as these allow (`units_for_budget`), and prints the test RMSE in MW, and the processor seconds
+of a fit. The seeds are those of the model; the data are the same.
 
     python benchmarks/how_deep/width.py
 """
