@@ -1,6 +1,14 @@
 """Configuration of the documentation."""
 
+import sys
+from pathlib import Path
+
+from sphinx.util.docutils import SphinxDirective
+
 import sklstm
+
+sys.path.insert(0, str(Path(__file__).parent / "figures"))
+from house import first_lines
 
 project = "sklstm"
 author = "The sklstm developers"
@@ -60,3 +68,17 @@ html_theme_options = {
     "footer_start": ["copyright"],
     "footer_end": [],
 }
+
+
+class FilesOfThePackage(SphinxDirective):
+    """Lists the files of each folder, with the first line of their docstrings."""
+
+    def run(self):
+        lines = []
+        for folder, files in first_lines().items():
+            lines += [f"{folder}/"] + [f"   - `{name}`: {line}" for name, line in files] + [""]
+        return self.parse_text_to_nodes("\n".join(lines))
+
+
+def setup(app):
+    app.add_directive("files-of-the-package", FilesOfThePackage)
