@@ -39,8 +39,10 @@ def warn_if_far(
     reach = (FAR if len(values) >= FEW else FARTHER) * scale
     n_numbers = int(values.lengths.sum()) * values.n_features
     steps = values[:: max(1, n_numbers // ENOUGH)].steps().reshape(-1, len(mean))
-    n_far = ((steps < mean - reach) | (steps > mean + reach)).sum(axis=0)
-    far = n_far / np.isfinite(steps).sum(axis=0).clip(1)
+    is_far = (steps < mean - reach) | (steps > mean + reach)
+    if not is_far.any():
+        return
+    far = is_far.sum(axis=0) / np.isfinite(steps).sum(axis=0).clip(1)
     if not (far > MOST).any():
         return
     worst = int(far.argmax())

@@ -98,7 +98,7 @@ PARAMETERS = st.fixed_dictionaries(
         "precision": st.sampled_from(["float32", "float32", "float64"]),
     }
 )
-EXAMPLES = settings(max_examples=250, deadline=None, derandomize=True, database=None)
+EXAMPLES = settings(max_examples=100, deadline=None, derandomize=True, database=None)
 
 
 def build(parameters):
