@@ -29,6 +29,14 @@ WATCHED = {
 WATCHED.add(sklstm.regressor.__file__)
 
 
+@pytest.fixture(autouse=True)
+def interrupts_on():
+    """Let SIGINT interrupt: a process that a shell has started in the background ignores it."""
+    handler = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, handler)
+
+
 class InterruptTwice(Callback):
     """Interrupt the second epoch, and once more `n_lines` lines of training code later."""
 
@@ -117,6 +125,7 @@ class InterruptImport:
             sys.meta_path.remove(self)
             signal.raise_signal(signal.SIGINT)
 
+signal.signal(signal.SIGINT, signal.default_int_handler)
 assert "sympy" not in sys.modules
 sys.meta_path.insert(0, InterruptImport())
 X = np.random.default_rng(0).normal(size=(40, 5, 1))
