@@ -84,8 +84,8 @@ class Average(Callback):
     """Keep an exponential average of the weights, over a part of all steps.
 
     B. T. Polyak and A. B. Juditsky, "Acceleration of stochastic approximation by averaging",
-    SIAM Journal on Control and Optimization 30(4), 1992. torch's `AveragedModel` gives the same
-    bits, but takes 15 times as long, a tenth of a small training step (2 layers of 16 units).
+    SIAM Journal on Control and Optimization 30(4), 1992. torch's `AveragedModel` walks through two
+    modules in each step, which in small models takes many times as long as the averaging.
     """
 
     def on_train_begin(self, net: Any, **kwargs: Any) -> None:

@@ -26,8 +26,8 @@ def heap_kept() -> Iterator[None]:
     """Let malloc keep freed memory, up to a gibibyte, until the end of the block.
 
     glibc returns large blocks to the system as soon as they are freed. A mini-batch frees as much
-    as it allocates, so for each one the system would map all its pages again and clear them: with
-    that, training takes 1.5 times as long for 500 steps and 64 units. At the end all freed memory
+    as it allocates, so for each one the system would map all its pages again and clear them, which
+    can take as long as the arithmetic (docs/speed.rst). At the end all freed memory
     is returned, and the thresholds are those up to which glibc itself raises them. Some versions
     of glibc return blocks of more than 32 MiB all the same. Nothing is changed where another malloc
     is used, or where the environment in which the process was started tunes this one. What the

@@ -59,7 +59,7 @@ FUSED = (torch.optim.Adam, torch.optim.AdamW, torch.optim.SGD)
 # fifth of the epochs: the low rate at the end lowers every loss a little. On fewer than 30 samples
 # it is too noisy to tell.
 STILL_FALLING, LAST_PART, ENOUGH_HELD_OUT = 0.05, 5, 30
-
+# Callbacks that hold the estimator and its data, or a progress bar, which no file can hold.
 NOT_TO_STORE = (EpochTasks, Progress)
 
 
@@ -134,7 +134,8 @@ def start_net(net: StackedLSTMNet, data: SequenceDataset) -> None:
         ):
             scaler.mean.copy_(torch.from_numpy(mean))
             scaler.scale.copy_(torch.from_numpy(scale))
-    # It must not know the part on which early stopping measures; for the scaling, that is no help.
+    # Means and scales are those of all samples. But the shortcut predicts, so it must not have seen
+    # the samples on which early stopping measures.
     fit_shortcut(module, net.train_split(data)[0], net.robust)
 
 
@@ -331,7 +332,7 @@ class StackedLSTMNet(NeuralNetRegressor):
                 self.notify("on_epoch_end", dataset_train=data, dataset_valid=held_out)
 
     def train_to_the_end(self, data: SequenceDataset) -> None:
-        """Train for a trial: interrupts and divergence are raised."""
+        """Train for a trial, which has no best epoch to keep: it raises what ends it early."""
         self.notify("on_train_begin", X=data, y=None)
         self._run_epochs(data)
         self.finish(keeps_best=False)
@@ -350,7 +351,6 @@ class StackedLSTMNet(NeuralNetRegressor):
         stopped.history_ = type(self.history)(row for row in self.history if "train_loss" in row)
         for name in ("_workers", "_generators"):
             stopped.__dict__.pop(name, None)
-        # They hold the estimator and its data, or a progress bar, which no file can hold.
         others = [pair for pair in self.callbacks_ if not isinstance(pair[1], NOT_TO_STORE)]
         stopped.callbacks = stopped.callbacks_ = others
         stopped.state_ = replace(self.state_)

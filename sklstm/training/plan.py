@@ -86,11 +86,6 @@ class FitPlan:
         quantile = self.loss_params.get("quantile")
         return len(quantile) if isinstance(quantile, tuple) else None
 
-    @property
-    def is_robust(self) -> bool:
-        """Whether large targets must not move the scale and the linear shortcut."""
-        return LOSSES[self.loss].is_robust
-
     def module_params(self) -> dict[str, Any]:
         """Return the parameters of the module, but for those that the data and device decide."""
         names = ("n_layers", "units", "dropout", "bidirectional", "skip", "pooling", "head_units")
@@ -198,11 +193,10 @@ def _is_number(value: Any, least: float = 0.0) -> bool:
     return isinstance(value, (int, float)) and isfinite(value) and value >= least
 
 
-def _is_one_or_several(value: Any) -> bool:
-    return isinstance(value, (int, float, tuple))
+def _is_bool(value: Any) -> bool:
+    return type(value) is bool
 
 
-_is_bool: Callable[[Any], bool] = lambda value: type(value) is bool  # noqa: E731
 _is_positive_count = partial(_is_count, least=1)
 # What each field has to be. Sizes and rates of layers are checked by the module.
 _CHECKS: dict[str, Callable[[Any], bool]] = {
