@@ -3,9 +3,9 @@
 A depth curve, and what the layers do
 =====================================
 
-:class:`~sklstm.DepthSearchCV` fits one layer in each fold and grows it, layer
-by layer. Then we look into the model: what it costs, how the gradient reaches
-its layers, and whether the layers work at different time scales.
+:class:`~sklstm.DepthSearchCV` searches the depth with fewer fits than a grid
+search. Then we grow a stack, and look into it: how the gradient reaches its
+layers, and whether the layers work at different time scales.
 """
 
 # %%
@@ -33,6 +33,7 @@ from sklstm import (
     LossCurveDisplay,
     StackedLSTMRegressor,
     TimescaleDisplay,
+    compare_depths,
 )
 from sklstm.inspection import gradient_flow, layer_timescales
 
@@ -59,9 +60,9 @@ print(f"{len(X)} hours, {X.shape[1]} columns")
 # The search
 # ----------
 #
-# Each fold tests on the months after its training months. In a fold, the
-# windows are made once. One layer is trained for 10 epochs. Then one layer at
-# a time is added on top, and all layers are trained for 2 more epochs.
+# Each fold tests on the months after its training months. All depths are
+# fitted in one of the three folds, and the better half of them in another.
+# The shallowest is there too: the others are compared with it.
 
 pipeline = make_pipeline(
     LagWindows(WINDOW),
@@ -79,43 +80,45 @@ search.fit(X, y)
 
 results = pd.DataFrame(search.cv_results_)
 print(
-    f"{'layers':>6} {'weights':>8} {'epochs':>7} {'seconds':>8} "
-    f"{'RMSE':>6} {'spread of folds':>16}"
+    f"{'layers':>6} {'weights':>8} {'folds':>6} {'seconds':>8} {'RMSE':>6} "
+    f"{'better than 1 by':>17} {'std err':>8}"
 )
 for depth, row in zip(search.depths_, results.itertuples(), strict=True):
     print(
-        f"{depth:>6} {row.n_parameters:>8} {row.mean_fit_epochs:>7.0f} "
+        f"{depth:>6} {row.n_parameters:>8} {row.n_folds:>6} "
         f"{row.mean_fit_time:>8.1f} {-row.mean_test_score:>6.3f} "
-        f"{row.std_test_score:>16.3f}"
+        f"{row.mean_difference:>17.3f} {row.standard_error_difference:>8.3f}"
     )
-print(f"chosen: {search.best_depth_}")
+print(compare_depths(search).verdict())
+print(f"within a standard error of the best: {search.best_depth_}")
 
 # %%
-# The bars are the seconds that a fold took to reach each depth. The search
-# chooses the shallowest depth within one standard error of the best, because a
-# deeper model was also trained for longer, and each prediction costs more.
+# Lines are the differences to one layer in each fold, bars behind them the
+# seconds of a fit. The search chooses the shallowest depth within one standard
+# error of the best, because each further layer makes each prediction slower.
 
 display = DepthCurveDisplay.from_search(search)
 display.figure_.set_layout_engine("constrained")
 depth_curve = display.figure_
 
 # %%
-# Growing without the search
-# --------------------------
+# Growing
+# -------
 #
 # With ``warm_start=True`` the regressor grows if `n_layers` is raised. New
-# layers change no prediction until they are trained. In the curve of the
-# losses you can see where a new cycle of the learning rate begins.
+# layers change no prediction until they are trained. It should grow early:
+# once one layer fits the training data, little is left from which new layers
+# could learn. In the curve of the losses you can see where a new cycle of the
+# learning rate begins.
 
 deep = make_pipeline(
     LagWindows(WINDOW),
     StackedLSTMRegressor(
-        1, units=16, max_epochs=10, warm_start=True, random_state=0
+        1, units=16, max_epochs=3, warm_start=True, random_state=0
     ),
 ).fit(X, y)
-for n_layers in (2, 3, 4):
-    deep[-1].set_params(n_layers=n_layers, max_epochs=2, lr=0.005)
-    deep.fit(X, y)
+deep[-1].set_params(n_layers=4, max_epochs=10)
+deep.fit(X, y)
 LossCurveDisplay.from_estimator(deep)
 
 # %%

@@ -111,7 +111,7 @@ if __name__ == "__main__":
 # Who did what
 # ------------
 #
-# On the left is the depth curve. On the right is a bar for each fold, in the
+# On the left is the depth curve. On the right is a bar for each fit, in the
 # line of the worker that fitted it. The refit on all data runs afterwards in
 # this process and has no bar.
 
@@ -120,7 +120,7 @@ if __name__ == "__main__":
         1, 2, figsize=(10, 4), layout="constrained"
     )
     DepthCurveDisplay.from_search(search, ax=left)
-    folds = [task for task in stream.data if "_grow_and_score" in task["key"]]
+    folds = [task for task in stream.data if "_fit_and_score" in task["key"]]
     lines = {
         worker: i for i, worker in enumerate({t["worker"] for t in folds})
     }

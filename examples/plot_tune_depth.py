@@ -30,7 +30,12 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import FunctionTransformer, StandardScaler
 from tsdata.fpp3 import vic_elec
 
-from sklstm import LagWindows, StackedLSTMRegressor
+from sklstm import (
+    DepthCurveDisplay,
+    LagWindows,
+    StackedLSTMRegressor,
+    compare_depths,
+)
 
 HORIZON = 6
 WINDOW = 24
@@ -84,23 +89,14 @@ search.fit(X_train, y_train)
 # What it found
 # -------------
 
-results = pd.DataFrame(search.cv_results_)
-folds = -results[[f"split{i}_test_score" for i in range(3)]]
-results["rmse"] = folds.mean(axis=1)
-results["se"] = folds.std(axis=1, ddof=1) / np.sqrt(3)
-results = results.rename(
+results = pd.DataFrame(search.cv_results_).rename(
     columns=lambda name: name.removeprefix("param_stackedlstmregressor__")
 )
-
-print(
-    f"Demand in {HORIZON} hours, from the last {WINDOW}; RMSE in MW, 3 folds\n"
-)
-print(
-    f"{'layers':>6} {'units':>6} {'CV RMSE':>8} {'std err':>8} {'fit [s]':>8}"
-)
+print(f"Demand in {HORIZON} hours, from the last {WINDOW}; 3 folds\n")
+print(f"{'layers':>6} {'units':>6} {'RMSE [MW]':>10} {'fit [s]':>8}")
 for row in results.itertuples():
     print(
-        f"{row.n_layers:>6} {row.units:>6} {row.rmse:>8.1f} {row.se:>8.1f} "
+        f"{row.n_layers:>6} {row.units:>6} {-row.mean_test_score:>10.1f} "
         f"{row.mean_fit_time:>8.1f}"
     )
 
@@ -151,32 +147,20 @@ for name, prediction in predictions.items():
     print(f"{name:>22} {root_mean_squared_error(y_test, prediction):>8.1f}")
 
 # %%
-# The depth curve
-# ---------------
+# Does depth matter?
+# ------------------
 #
-# Bars are standard errors over the folds: a difference smaller than these is
-# no reason to add a layer.
+# The folds are months of different weather, so their errors differ by far
+# more than those of the depths. :func:`~sklstm.compare_depths` compares within
+# each fold, at the best number of units: a difference that is small beside its
+# standard error is no reason to add a layer.
 
-figure, axes = plt.subplots(figsize=(6, 4), layout="constrained")
-for shift, (n_units, curve) in zip(
-    (-0.04, 0.04), results.groupby("units"), strict=True
-):
-    layers = curve["n_layers"].astype(int) + shift
-    axes.errorbar(
-        layers,
-        curve["rmse"],
-        curve["se"],
-        marker="o",
-        capsize=3,
-        label=n_units,
-    )
-axes.set(
-    xlabel="LSTM layers",
-    ylabel="CV RMSE [MW]",
-    xticks=[1, 2, 3, 4],
-    title="Is deeper better?",
-)
-axes.legend(title="units")
+comparison = compare_depths(search)
+print(f"\n{comparison.verdict('MW')}")
+
+figure, axes = plt.subplots(figsize=(7, 4.5), layout="constrained")
+DepthCurveDisplay.from_search(search, score_name="Negative RMSE [MW]", ax=axes)
+axes.set_title(comparison.verdict("MW"), fontsize="medium")
 depth_curve = figure
 
 # %%

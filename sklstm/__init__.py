@@ -2,6 +2,7 @@
 
 __version__ = "0.2.0.dev0"
 
+from .comparison import DepthComparison, compare_depths
 from .nn.stack import StackedLSTM
 from .persistence import load, save
 from .plotting import DepthCurveDisplay, LossCurveDisplay, TimescaleDisplay
@@ -12,6 +13,7 @@ from .sizing import units_for_budget
 from .windows import LagWindows
 
 __all__ = [
+    "DepthComparison",
     "DepthCurveDisplay",
     "DepthSearchCV",
     "LagWindows",
@@ -20,6 +22,7 @@ __all__ = [
     "StackedLSTMRegressor",
     "TimescaleDisplay",
     "__version__",
+    "compare_depths",
     "load",
     "save",
     "step_scorer",

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import copy
 from typing import Any
 
 import numpy as np
-from sklearn.base import clone
 from sklearn.compose import TransformedTargetRegressor
 from sklearn.pipeline import Pipeline
 
@@ -50,23 +48,6 @@ def final_prefix(estimator: Any) -> str:
         return ""
     name, last = estimator.steps[-1]
     return f"{name}__{final_prefix(last)}"
-
-
-def with_final_step(estimator: Any, step: Any) -> Any:
-    """Return a copy of an estimator with another final step, and the same steps before it."""
-    if isinstance(estimator, TransformedTargetRegressor):
-        changed = copy.copy(estimator)
-        if hasattr(estimator, "regressor_"):
-            changed.regressor_ = with_final_step(estimator.regressor_, step)
-            step = clone(step)
-        changed.regressor = with_final_step(estimator.regressor, step)
-        return changed
-    if not isinstance(estimator, Pipeline):
-        return step
-    name, last = estimator.steps[-1]
-    changed = copy.copy(estimator)
-    changed.steps = [*estimator.steps[:-1], (name, with_final_step(last, step))]
-    return changed
 
 
 def transform_X(estimator: Any, X: Any) -> Any:

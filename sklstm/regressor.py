@@ -201,7 +201,8 @@ class StackedLSTMRegressor(CallbackSupportMixin, RegressorMixin, BaseEstimator):
         Whether `fit` continues from the weights and statistics of the last fit, with a new
         optimizer. A first fit is as without it. A raised `n_layers` adds layers on top that do
         not change any prediction until they are trained. This needs a `skip`, and the new layers
-        have the `units` of the one below.
+        have the `units` of the one below. They learn less than layers of a fit from scratch,
+        since the layers below leave less to explain.
 
     precision : {"float32", "bfloat16", "float64"}, default="float32"
         *Running.* Arithmetic of the network. "bfloat16" rounds in the layers while they train;

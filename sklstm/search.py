@@ -1,12 +1,9 @@
-"""DepthSearchCV: scores at each depth, from one model that grows instead of many from scratch."""
+"""DepthSearchCV: which number of layers, with fewer fits than a grid search makes."""
 
 from __future__ import annotations
 
-import copy
-import math
 import time
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
 from itertools import pairwise
 from numbers import Integral, Real
 from typing import Any, ClassVar
@@ -20,18 +17,20 @@ from sklearn.model_selection import check_cv
 from sklearn.utils import get_tags, indexable
 from sklearn.utils.metadata_routing import MetadataRouter, MethodMapping, process_routing
 from sklearn.utils.metaestimators import available_if
-from sklearn.utils.parallel import Parallel, delayed
+from sklearn.utils.parallel import Parallel
 from sklearn.utils.validation import check_is_fitted
 
-from ._compat import HasMethods, StrOptions, check_method_params, fit_context, safe_split
+from ._compat import HasMethods, Interval, StrOptions, check_method_params, fit_context
+from .comparison import (
+    finite_or_nan,
+    first_near,
+    row_means,
+    row_spreads,
+    standard_errors,
+)
 from .exceptions import warn
-from .pipelines import final_prefix, final_regressor, final_step, with_final_step
-from .regressor import StackedLSTMRegressor
-
-# A deeper model trains for a fifth of the epochs of the first depth, at half its learning rate: it
-# starts with the predictions of the depth before it, and has only to refine them. Both are choices,
-# made so that four depths cost less than one full fit of the deepest.
-EPOCHS_DIVISOR, LR_DIVISOR = 5, 2
+from .pipelines import final_prefix, final_regressor
+from .race import Race
 
 
 def _if_refit(search: DepthSearchCV) -> bool:
@@ -43,26 +42,25 @@ def _if_refit(search: DepthSearchCV) -> bool:
     return True
 
 
-# This is no subclass of scikit-learn's BaseSearchCV: that one fits a clone for each candidate and
-# each fold separately, whatever `_run_search` asks for, and here all depths of a fold share one
-# model. Its `fit` would have to be replaced, and `fit` is most of what it offers.
+# This is no subclass of scikit-learn's BaseSearchCV: that one scores all candidates of a round in
+# all folds, and decides the linear shortcut again for each depth.
 class DepthSearchCV(MetaEstimatorMixin, BaseEstimator):
     """Search over the depth of a stacked LSTM, with cross-validation.
 
-    In each fold, the shallowest depth is fitted from scratch. Every deeper one grows from
-    the depth before it [1]_: its new layers start as the identity, and all layers train
-    for a fifth of the epochs at half the learning rate. So the scores of four depths take
-    less time than a full fit of the deepest model, where a grid search fits each depth in
-    full.
+    Depths race over the folds [1]_. In a third of them, every depth is fitted. In another third,
+    only the better half of the depths is, at least two, and with them the shallowest, with which
+    they are compared. The rest of the folds is left out. Each fit is from scratch and of all
+    epochs, as in a grid search, and so is that of the best depth to all data. With four depths and
+    three folds or more, the search takes about half of the time of a grid search.
 
     Read more in the :ref:`User Guide <how_deep>`.
 
     Parameters
     ----------
     estimator : StackedLSTMRegressor, Pipeline or TransformedTargetRegressor
-        A regressor with a `skip`, a pipeline that ends in one, or a
-        `TransformedTargetRegressor` around either. The earlier steps and the transformer
-        of the targets are fitted once in each fold.
+        A regressor, a pipeline that ends in one, or a `TransformedTargetRegressor` around
+        either. ``linear_steps="auto"`` is decided once in each fold, at the shallowest depth,
+        and once more in the refit.
 
     depths : sequence of int, default=(1, 2, 3, 4)
         Values of `n_layers`, in increasing order.
@@ -74,28 +72,39 @@ class DepthSearchCV(MetaEstimatorMixin, BaseEstimator):
         One scorer; the estimator's `score` when `None`.
 
     n_jobs : int, default=None
-        Number of folds that are fitted in parallel, with joblib.
+        Number of fits that run in parallel, with joblib.
 
     refit : bool, default=True
-        Whether to grow a model on all data to the best depth.
+        Whether to fit the best depth to all data.
 
     select : {"best", "one_standard_error"}, default="best"
-        Which depth is the best: the one with the best mean score, or the shallowest one
-        whose mean score is within one standard error of the best [2]_.
+        Which depth is the best: the one with the best mean score, or the shallowest one that
+        is behind it by no more than one standard error of the difference within folds [2]_.
+
+    n_repeats : int, default=1
+        Fits of each depth in each fold, from different initial weights; the score of a fold is
+        their mean. With more, the luck of a start is less likely to be taken for depth.
+
+    error_score : "raise" or float, default=nan
+        Score of a depth in a fold in which its fit or its scoring fails, with a warning; "raise"
+        raises the error.
 
     verbose : int, default=0
-        Above 0, joblib reports the folds.
+        Above 0, joblib reports the fits.
 
     Attributes
     ----------
     cv_results_ : dict of ndarray
         A row for each depth, in the columns of
-        :class:`~sklearn.model_selection.GridSearchCV`. A fit time is what the depth added
-        to the depths before it; `mean_cumulative_fit_time` is the sum. Further columns are
-        `n_parameters`, and `mean_fit_epochs`, the epochs that the depth added.
+        :class:`~sklearn.model_selection.GridSearchCV`. Further columns are
+        `n_folds`, in how many folds a depth was scored, `mean_difference` and
+        `standard_error_difference`, of its scores to those of the shallowest depth in the same
+        folds, `n_parameters`, and `mean_fit_epochs`. Where a depth was not fitted, the score of
+        a fold is NaN. To be comparable, `mean_test_score` of a depth in fewer folds is that of
+        the shallowest plus the mean difference to it. Depths in more folds rank first.
 
     best_estimator_ : StackedLSTMRegressor, Pipeline or TransformedTargetRegressor
-        The model grown on all data. Only with `refit`.
+        The model of the best depth, fitted to all data. Only with `refit`.
 
     best_depth_ : int
         Its number of layers.
@@ -129,22 +138,23 @@ class DepthSearchCV(MetaEstimatorMixin, BaseEstimator):
 
     See Also
     --------
-    sklearn.model_selection.GridSearchCV : Any parameters, each combination from scratch.
-    DepthCurveDisplay : Draws the scores over the depths.
+    sklearn.model_selection.GridSearchCV : Any parameters, each combination trained in full.
+    compare_depths : Differences between depths, and a verdict in words.
+    DepthCurveDisplay : Draws them.
     units_for_budget : Depths of equal size.
 
     Notes
     -----
-    In all, deeper models have trained for more epochs than shallower ones. Fitting the
-    estimator with `best_params_` from scratch makes another model than `best_estimator_`.
-    `early_stopping` holds out the last samples of each training part, never a test part.
+    The folds begin in the middle, so folds of time begin with a typical amount of data. With two
+    depths, or fewer than three folds, the search saves little. `early_stopping` holds out the last
+    samples of each training part, never a test part.
 
     References
     ----------
-    .. [1] M. Hermans and B. Schrauwen, "Training and analysing deep recurrent neural
-       networks", NIPS 2013, train deep networks layer by layer.
+    .. [1] O. Maron and A. W. Moore, "Hoeffding races: accelerating model selection search for
+       classification and function approximation", NIPS 1993.
     .. [2] L. Breiman, J. Friedman, R. Olshen and C. Stone, "Classification and regression
-       trees", 1984 (the one-standard-error rule).
+       trees", 1984 (the one-standard-error rule; here the error is that of paired differences).
 
     Examples
     --------
@@ -166,6 +176,8 @@ class DepthSearchCV(MetaEstimatorMixin, BaseEstimator):
         "n_jobs": [Integral, None],
         "refit": ["boolean"],
         "select": [StrOptions({"best", "one_standard_error"})],
+        "n_repeats": [Interval(Integral, 1, None, closed="left")],
+        "error_score": [StrOptions({"raise"}), Real],
         "verbose": ["verbose"],
     }
 
@@ -179,6 +191,8 @@ class DepthSearchCV(MetaEstimatorMixin, BaseEstimator):
         n_jobs: int | None = None,
         refit: bool = True,
         select: str = "best",
+        n_repeats: int = 1,
+        error_score: str | float = np.nan,
         verbose: int = 0,
     ) -> None:
         self.estimator = estimator
@@ -188,11 +202,13 @@ class DepthSearchCV(MetaEstimatorMixin, BaseEstimator):
         self.n_jobs = n_jobs
         self.refit = refit
         self.select = select
+        self.n_repeats = n_repeats
+        self.error_score = error_score
         self.verbose = verbose
 
     @fit_context(prefer_skip_nested_validation=False)
     def fit(self, X: Any, y: Any, **params: Any) -> DepthSearchCV:
-        """Grow the estimator through all depths in each fold, and choose one depth.
+        """Compare the depths, choose one, and fit it to all data.
 
         Parameters
         ----------
@@ -217,10 +233,11 @@ class DepthSearchCV(MetaEstimatorMixin, BaseEstimator):
         TypeError
             If the estimator does not end in a `StackedLSTMRegressor`.
         ValueError
-            If `depths` are not positive integers in increasing order, the estimator cannot
-            grow, a score is not a number, or a fit of a fold fails.
+            If `depths` are not positive integers in increasing order, the estimator has sizes of
+            layers or a `checkpoint`. Where all depths fail in the first folds, the first of their
+            errors is raised.
         """
-        _check_can_grow(clone(self.estimator, safe=False))
+        _check_depth_is_free(clone(self.estimator, safe=False))
         depths = check_depths(self.depths)
         scorer = check_scoring(self.estimator, self.scoring)
         X, y = indexable(X, y)
@@ -235,24 +252,22 @@ class DepthSearchCV(MetaEstimatorMixin, BaseEstimator):
         splits = list(check_cv(self.cv, y).split(X, y, **split_params))
         if not splits:
             raise ValueError(f"cv={self.cv!r} makes no split.")
-        folds = Parallel(n_jobs=self.n_jobs, verbose=self.verbose)(
-            delayed(_grow_and_score)(
-                self.estimator, depths, scorer, X, y, split, fit_params, score_params
-            )
-            for split in splits
+        race = Race(
+            self.estimator,
+            depths,
+            splits,
+            scorer,
+            (X, y, fit_params, score_params),
+            self.n_repeats,
+            self.error_score,
+            Parallel(n_jobs=self.n_jobs, verbose=self.verbose),
         )
-        # Each column has a row for each depth, and in it a value for each fold.
-        columns = {
-            name: np.array([[stage[name] for stage in fold] for fold in folds], dtype=float).T
-            for name in folds[0][0]
-        }
-        columns["cumulative_fit_time"] = columns["fit_time"].cumsum(axis=0)
-        results = _results(columns, depths, f"{final_prefix(self.estimator)}n_layers")
-        best = _best_row(columns["test_score"], self.select)
+        results = _results(race.run(), depths, f"{final_prefix(self.estimator)}n_layers")
+        best = _best_row(results, self.select)
         if self.refit:
             start = time.perf_counter()
-            stages = grow(self.estimator, depths[: best + 1], X, y, fit_params)
-            self.best_estimator_ = stages[-1].model
+            best_estimator = clone(self.estimator).set_params(**results["params"][best])
+            self.best_estimator_ = best_estimator.fit(X, y, **fit_params)
             self.refit_time_ = time.perf_counter() - start
         elif hasattr(self, "best_estimator_"):
             del self.best_estimator_, self.refit_time_
@@ -348,13 +363,8 @@ def check_depths(depths: Iterable[int]) -> list[int]:
     return [int(value) for value in values]
 
 
-def _check_can_grow(estimator: Any) -> None:
+def _check_depth_is_free(estimator: Any) -> None:
     regressor = final_regressor(estimator)
-    if regressor.skip is None:
-        raise ValueError(
-            "estimator has skip=None: a plain stack cannot grow. Set skip='residual', or search "
-            "with GridSearchCV."
-        )
     if regressor.checkpoint is not None:
         raise ValueError(
             f"estimator has checkpoint={regressor.checkpoint!r}: the fits of a search would all "
@@ -369,129 +379,57 @@ def _check_can_grow(estimator: Any) -> None:
             )
 
 
-@dataclass
-class Stage:
-    """A model fitted at one depth, and the seconds and epochs that this depth added."""
-
-    model: Any
-    n_parameters: int
-    seconds: float
-    n_epochs: int
-
-
-class Growing(BaseEstimator):
-    """Takes the place of a regressor in its pipeline, and fits it at one depth after the other."""
-
-    def __init__(self, regressor: StackedLSTMRegressor, depths: Sequence[int]) -> None:
-        self.regressor = regressor
-        self.depths = depths
-
-    def fit(self, X: Any, y: Any, **params: Any) -> Growing:
-        given = {name: getattr(self.regressor, name) for name in ("lr", "max_epochs", "warm_start")}
-        model, n_before = self.regressor, 0
-        self.stages_: list[Stage] = []
-        for depth in self.depths:
-            start = time.perf_counter()
-            model = copy.copy(model).set_params(n_layers=depth, warm_start=True)
-            model.fit(X, y, **params)
-            seconds = time.perf_counter() - start
-            finished = copy.copy(model).set_params(**given)
-            n_added = model.n_iter_ - n_before
-            self.stages_.append(Stage(finished, model.n_parameters_, seconds, n_added))
-            if depth == self.depths[0]:
-                n_epochs = math.ceil(model.max_epochs_ / EPOCHS_DIVISOR)
-                model.set_params(max_epochs=n_epochs, lr=model.lr_ / LR_DIVISOR)
-            n_before = model.n_iter_
-        return self
-
-    def predict(self, X: Any) -> Any:
-        return self.stages_[-1].model.predict(X)
-
-    def get_metadata_routing(self) -> Any:
-        return self.regressor.get_metadata_routing()
-
-
-def grow(
-    estimator: Any, depths: Sequence[int], X: Any, y: Any, fit_params: dict[str, Any]
-) -> list[Stage]:
-    """Fit a clone of an estimator at each depth, and the steps before its regressor once."""
-    estimator = clone(estimator)
-    growing = Growing(final_step(estimator), depths)
-    fitted = with_final_step(estimator, growing).fit(X, y, **fit_params)
-    stages: list[Stage] = final_step(fitted).stages_
-    for stage in stages:
-        stage.model = with_final_step(fitted, stage.model)
-    return stages
-
-
-def _grow_and_score(
-    estimator: Any,
-    depths: list[int],
-    scorer: Callable[..., float],
-    X: Any,
-    y: Any,
-    split: tuple[NDArray[Any], NDArray[Any]],
-    fit_params: dict[str, Any],
-    score_params: dict[str, Any],
-) -> list[dict[str, float]]:
-    """Grow through all depths on the training part of one split, and score its test part."""
-    train, test = split
-    X_train, y_train = safe_split(estimator, X, y, train)
-    X_test, y_test = safe_split(estimator, X, y, test, train)
-    fit_params = check_method_params(X, fit_params, train)
-    score_params = check_method_params(X, score_params, test)
-    fold: list[dict[str, float]] = []
-    for stage in grow(estimator, depths, X_train, y_train, fit_params):
-        start = time.perf_counter()
-        score = scorer(stage.model, X_test, y_test, **score_params)
-        if not isinstance(score, Real):
-            raise ValueError(f"scoring must return one number, got {score!r}.")
-        fold.append(
-            {
-                "test_score": score,
-                "fit_time": stage.seconds,
-                "score_time": time.perf_counter() - start,
-                "fit_epochs": stage.n_epochs,
-                "n_parameters": stage.n_parameters,
-            }
-        )
-    return fold
-
-
 def _results(
     columns: dict[str, NDArray[np.float64]], depths: list[int], parameter: str
 ) -> dict[str, Any]:
     """Arrange columns of shape (n_depths, n_folds) as GridSearchCV does."""
-    means = columns["test_score"].mean(axis=1)
-    if not np.isfinite(means).all():
-        warn(f"Mean test scores are not finite: {means}.", UserWarning)
+    scores, ran = columns["test_score"], columns.pop("ran") > 0
+    failed: NDArray[np.bool_] = np.any(ran & np.isnan(scores), axis=1)
     results: dict[str, Any] = {}
+    n_parameters = np.nan_to_num(row_means(columns.pop("n_parameters"))).astype(int)
     for name, values in columns.items():
-        results[f"mean_{name}"], results[f"std_{name}"] = values.mean(axis=1), values.std(axis=1)
-    for fold, scores in enumerate(columns["test_score"].T):
-        results[f"split{fold}_test_score"] = scores
-    # A score that is not a number ranks last.
-    means = np.nan_to_num(means, nan=-np.inf)
-    results["rank_test_score"] = 1 + (means[:, np.newaxis] < means).sum(axis=1)
+        results[f"mean_{name}"], results[f"std_{name}"] = row_means(values), row_spreads(values)
+    for fold, values in enumerate(scores.T):
+        results[f"split{fold}_test_score"] = values
+    differences = finite_or_nan(scores) - finite_or_nan(scores[0])
+    results["mean_difference"] = row_means(differences)
+    results["standard_error_difference"] = standard_errors(differences)
+    results["n_folds"] = ran.sum(axis=1)
+    results["mean_test_score"] = _comparable_means(scores, ran, failed)
+    if not np.isfinite(results["mean_test_score"]).all():
+        warn(f"Mean test scores are not finite: {results['mean_test_score']}.", UserWarning)
+    means = np.nan_to_num(results["mean_test_score"], nan=-np.inf)
+    ranked = list(zip(~failed, results["n_folds"], means, strict=True))
+    results["rank_test_score"] = np.array([1 + sum(b > a for b in ranked) for a in ranked])
     results[f"param_{parameter}"] = np.ma.masked_array(depths, mask=False)
     results["params"] = [{parameter: depth} for depth in depths]
-    del results["std_n_parameters"]
-    results["n_parameters"] = results.pop("mean_n_parameters").astype(int)
+    results["n_parameters"] = n_parameters
     return results
 
 
-def _best_row(scores: NDArray[np.float64], select: str) -> int:
-    """Return the row of the best mean, or the first row within one standard error of it."""
-    means = np.nan_to_num(scores.mean(axis=1), nan=-np.inf)
-    best = int(means.argmax())
+def _comparable_means(
+    scores: NDArray[np.float64], ran: NDArray[np.bool_], failed: NDArray[np.bool_]
+) -> NDArray[np.float64]:
+    """Compute the mean of each row as if it were in all folds in which the first row is.
+
+    A fold is easy or hard for all depths, so in a fold in which a row is not, it has its mean
+    difference to the first row. A row with a score that failed has none.
+    """
+    means = row_means(scores)
+    left = ran.sum(axis=1) < ran.sum(axis=1).max()
+    if not failed[0]:
+        differences = finite_or_nan(scores) - finite_or_nan(scores[0])
+        means[left] = (means[0] + row_means(differences))[left]
+    means[failed] = np.nan
+    return means
+
+
+def _best_row(results: dict[str, Any], select: str) -> int:
+    """Return the row that ranks first, or the first row within one standard error of it."""
+    best = int(results["rank_test_score"].argmin())
     if select == "best":
         return best
-    margin = np.nan_to_num(standard_errors(scores)[best])
-    return int((means >= means[best] - margin).argmax())
-
-
-def standard_errors(scores: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Compute the standard error of each row's mean; zero where there is a single column."""
-    n_folds = scores.shape[1]
-    errors: NDArray[np.float64] = scores.std(axis=1, ddof=min(1, n_folds - 1)) / np.sqrt(n_folds)
-    return errors
+    names = sorted(name for name in results if name.startswith("split"))
+    scores = finite_or_nan(np.column_stack([results[name] for name in names]))
+    scores[np.isnan(results["mean_test_score"])] = np.nan
+    return first_near(scores, best)

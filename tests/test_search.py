@@ -1,28 +1,23 @@
-import warnings
-
 import numpy as np
 import pandas as pd
 import pytest
-from sklearn import config_context
 from sklearn.base import clone
-from sklearn.compose import TransformedTargetRegressor
-from sklearn.exceptions import NotFittedError
+from sklearn.exceptions import FitFailedWarning, NotFittedError
 from sklearn.linear_model import Ridge
-from sklearn.metrics import make_scorer, mean_absolute_error
-from sklearn.model_selection import GridSearchCV, KFold, LeaveOneGroupOut, TimeSeriesSplit
+from sklearn.metrics import make_scorer
+from sklearn.model_selection import GridSearchCV, KFold
 from sklearn.pipeline import Pipeline, make_pipeline
 from sklearn.preprocessing import FunctionTransformer, StandardScaler
-from sklearn.utils.parallel import Parallel
+from sklearn.utils import check_random_state
 
 from sklstm import (
     DepthSearchCV,
-    LagWindows,
-    LossCurveDisplay,
     StackedLSTMRegressor,
-    step_scorer,
+    compare_depths,
 )
-from sklstm.inspection import architecture, depth_cost, gradient_flow, layer_timescales
 from sklstm.pipelines import final_step
+from sklstm.race import better_half, rounds
+from sklstm.training import auto
 
 
 def small(**params):
@@ -36,14 +31,75 @@ def scores(search):
 # what it does in a fold
 
 
-def test_scores_are_those_of_models_grown_on_the_training_part(sequences):
+def test_all_depths_race_in_a_third_of_the_folds_and_the_better_half_in_another(sequences):
     X, y = sequences
-    search = DepthSearchCV(small(), (1, 3), cv=KFold(2)).fit(X, y)
-    for fold, (train, test) in enumerate(KFold(2).split(X)):
-        model = small(warm_start=True, n_layers=1).fit(X[train], y[train])
-        assert search.cv_results_[f"split{fold}_test_score"][0] == model.score(X[test], y[test])
-        model.set_params(n_layers=3, max_epochs=1, lr=0.015).fit(X[train], y[train])
-        assert search.cv_results_[f"split{fold}_test_score"][1] == model.score(X[test], y[test])
+    table = Table({1: [0, 1], 2: [5, 6], 3: [3, 4], 4: [7, 8], 5: [2, 3]})
+    X = np.repeat([-1.0, 1.0], 30)[:, None, None] * np.ones((1, 3, 1))
+    search = DepthSearchCV(small(max_epochs=0), (1, 2, 3, 4, 5), cv=KFold(6), scoring=table)
+    results = search.fit(X, y).cv_results_
+    run = ~np.isnan([results[f"split{fold}_test_score"] for fold in range(6)])
+    everyone, better, no_one = [1, 1, 1, 1, 1], [1, 1, 1, 1, 0], [0, 0, 0, 0, 0]
+    assert run.astype(int).tolist() == [no_one, no_one, better, everyone, everyone, better]
+    assert results["n_folds"].tolist() == [4, 4, 4, 4, 2]
+    assert results["rank_test_score"].tolist() == [4, 2, 3, 1, 5]
+    assert search.best_depth_ == 4
+
+
+@pytest.mark.parametrize(
+    ("n_folds", "expected"),
+    [
+        (1, ([0], [])),
+        (2, ([1], [0])),
+        (3, ([1], [2])),
+        (4, ([2, 3], [1])),
+        (5, ([2, 3], [1])),
+        (6, ([3, 4], [2, 5])),
+        (10, ([5, 6, 4, 7], [3, 8, 2])),
+    ],
+)
+def test_folds_are_taken_from_the_middle_outwards(n_folds, expected):
+    assert rounds(n_folds) == expected
+
+
+@pytest.mark.parametrize(
+    ("scores", "left"),
+    [
+        ([0, 1, 2, 3], [0, 2, 3]),
+        ([3, 2, 1, 0], [0, 1]),
+        ([1, 2], [0, 1]),
+        ([5], [0]),
+        ([1, 1, 1, 1], [0, 1]),
+        ([0, 1, np.nan, 3, 2, 5], [0, 3, 4, 5]),
+    ],
+)
+def test_the_better_half_and_the_shallowest_are_left(scores, left):
+    assert better_half(np.array(scores, dtype=float)[:, np.newaxis]) == left
+
+
+@pytest.mark.bits
+def test_scores_are_those_of_a_grid_search(sequences):
+    X, y = sequences
+    model = small(linear_steps=None)
+    search = DepthSearchCV(model, (1, 2, 3), cv=3).fit(X, y)
+    grid = GridSearchCV(model, {"n_layers": [1, 2, 3]}, cv=3).fit(X, y)
+    found, expected = (
+        np.array([results[f"split{fold}_test_score"] for fold in range(3)])
+        for results in (search.cv_results_, grid.cv_results_)
+    )
+    run = ~np.isnan(found)
+    assert run.sum() == 5 + (run[2].sum() == 3)
+    assert np.array_equal(found[run], expected[run])
+
+
+def test_means_of_depths_in_fewer_folds_can_be_compared(sequences):
+    X = np.repeat([-1.0, 1.0], 30)[:, None, None] * np.ones((1, 3, 1))
+    # Fold 1 of the three is half easy; 2 is easy, with scores that are higher for all.
+    table = Table({1: [0, 100], 2: [5, 105], 3: [7, 107], 4: [6, 106]})
+    search = DepthSearchCV(small(max_epochs=0), (1, 2, 3, 4), cv=KFold(3), scoring=table)
+    results = search.fit(X, sequences[1]).cv_results_
+    assert results["n_folds"].tolist() == [2, 1, 2, 2]
+    assert results["mean_difference"].tolist() == [0, 5, 7, 6]
+    assert (results["mean_test_score"] - results["mean_test_score"][0]).tolist() == [0, 5, 7, 6]
 
 
 def test_the_test_part_has_no_influence_on_the_fit(sequences):
@@ -58,25 +114,24 @@ def test_the_test_part_has_no_influence_on_the_fit(sequences):
     assert np.array_equal(*curves)
 
 
-def test_earlier_steps_of_a_pipeline_are_fitted_once_a_fold(sequences):
+def test_linear_steps_are_decided_once_a_fold(sequences, monkeypatch):
     X, y = sequences
-    fitted_on = []
-
-    class Counts(StandardScaler):
-        def fit(self, X, y=None, sample_weight=None):
-            fitted_on.append(len(X))
-            return super().fit(X, y, sample_weight)
-
-    pipeline = make_pipeline(Counts(), small())
-    DepthSearchCV(pipeline, (1, 2, 3), cv=3).fit(X[:, :, 0], y)
-    assert fitted_on == [40, 40, 40, 60]
+    decided = []
+    decide = auto.linear_steps
+    monkeypatch.setitem(
+        auto.AUTO_RULES, "linear_steps", lambda decision: decided.append(1) or decide(decision)
+    )
+    search = DepthSearchCV(small(max_epochs=1), (1, 2, 3), cv=2, refit=False).fit(X, y)
+    assert len(decided) == 2
+    search.set_params(estimator__linear_steps=3, scoring=takes_steps(3)).fit(X, y)
 
 
-def test_later_depths_train_for_a_fifth_of_the_epochs(sequences):
-    X, y = sequences
-    search = DepthSearchCV(small(max_epochs=10), (1, 2, 4), cv=2).fit(X, y)
-    assert search.cv_results_["mean_fit_epochs"].tolist() == [10, 2, 2]
-    assert len(final_step(search.best_estimator_).loss_curve_) in (10, 12, 14)
+def takes_steps(n_steps):
+    def score(model, *_):
+        assert model.linear_steps_ == n_steps
+        return 0.0
+
+    return score
 
 
 def test_depths_of_a_pipeline_are_scored_one_by_one(sequences):
@@ -92,23 +147,54 @@ def halved(X):
     return X / 2
 
 
-@pytest.mark.parametrize(("epochs", "expected"), [(0, [0, 0, 0]), (1, [1, 1, 1]), (12, [12, 3, 3])])
-def test_later_depths_never_train_for_longer_than_the_first(epochs, expected, sequences):
-    X, y = sequences
-    search = DepthSearchCV(small(max_epochs=epochs), (1, 2, 3), cv=2, refit=False).fit(X, y)
-    assert search.cv_results_["mean_fit_epochs"].tolist() == expected
-
-
-def test_stopping_early_shortens_no_later_stage(sequences):
+def test_stopping_early_ends_the_fits_of_a_fold(sequences):
     X, y = sequences
     model = small(max_epochs=20, early_stopping=True, n_iter_no_change=1, lr=1e-30)
-    search = DepthSearchCV(model, (1, 2), cv=[(np.arange(40), np.arange(40, 60))], refit=False).fit(
-        X, y
-    )
-    assert search.cv_results_["mean_fit_epochs"][0] == 2
+    search = DepthSearchCV(model, (1, 2), cv=2, refit=False).fit(X, y)
+    assert search.cv_results_["mean_fit_epochs"].tolist() == [2, 2]
 
-    search.set_params(estimator__n_iter_no_change=10).fit(X, y)
-    assert search.cv_results_["mean_fit_epochs"].tolist() == [11, 4]
+
+def two_stages(n, seed=0):
+    """Draw a sum that marks reset: its highest value."""
+    rng = np.random.default_rng(seed)
+    values, marks = rng.normal(size=(n, 16)), rng.random((n, 16)) < 0.2
+    total, highest = np.zeros(n), np.full(n, -np.inf)
+    for value, mark in zip(values.T, marks.T, strict=True):
+        total = np.where(mark, 0, total) + value
+        highest = np.maximum(highest, total)
+    return np.stack([values, marks], axis=-1), highest
+
+
+def test_where_depth_matters_it_is_found():
+    X, y = two_stages(300)
+    model = StackedLSTMRegressor(units=16, linear_steps=None, random_state=0)
+    search = DepthSearchCV(model, (1, 2), cv=3, select="one_standard_error").fit(X, y)
+    assert search.best_depth_ == 2
+    assert compare_depths(search).verdict().endswith("deeper is better.")
+    # It is right: one layer, trained in full, is worse on other data.
+    other, labels = two_stages(1000, seed=1)
+    shallow = clone(model).set_params(n_layers=1).fit(X, y)
+    assert 1 - search.score(other, labels) < 0.9 * (1 - shallow.score(other, labels))
+
+
+def test_repeats_are_fits_from_other_weights_and_are_averaged(sequences):
+    X, y = sequences
+    fold = [(np.arange(40), np.arange(40, 60))]
+    once = DepthSearchCV(small(), (1, 2), cv=fold, refit=False).fit(X, y)
+    twice = DepthSearchCV(small(), (1, 2), cv=fold, n_repeats=2, refit=False).fit(X, y)
+    second = check_random_state(0).randint(np.iinfo(np.int32).max, size=1)[0]
+    other = DepthSearchCV(small(random_state=int(second)), (1, 2), cv=fold, refit=False).fit(X, y)
+    assert np.array_equal(scores(twice), (scores(once) + scores(other)) / 2)
+    assert len(set(scores(once)) | set(scores(other))) == 4
+    assert twice.n_splits_ == 1
+
+
+def test_repeats_of_a_drawn_seed_differ(sequences):
+    X, y = sequences
+    generator = np.random.RandomState(0)
+    search = DepthSearchCV(small(random_state=generator), (1,), cv=2, n_repeats=3).fit(X, y)
+    assert np.isfinite(scores(search)).all()
+    assert generator.randint(100) == np.random.RandomState(0).randint(100)
 
 
 # what it leaves
@@ -119,8 +205,9 @@ def test_results_have_the_columns_of_a_grid_search(sequences):
     search = DepthSearchCV(small(), (1, 2), cv=3).fit(X, y)
     grid = GridSearchCV(small(), {"n_layers": [1, 2]}, cv=3).fit(X, y)
     assert set(search.cv_results_) - set(grid.cv_results_) == {
-        "mean_cumulative_fit_time",
-        "std_cumulative_fit_time",
+        "mean_difference",
+        "standard_error_difference",
+        "n_folds",
         "mean_fit_epochs",
         "std_fit_epochs",
         "n_parameters",
@@ -137,21 +224,21 @@ def test_results_have_the_columns_of_a_grid_search(sequences):
 
 def test_means_spreads_and_ranks_are_those_of_the_folds(sequences):
     X, y = sequences
-    results = DepthSearchCV(small(), (1, 2, 3), cv=3).fit(X, y).cv_results_
-    folds = np.array([results[f"split{fold}_test_score"] for fold in range(3)])
+    results = DepthSearchCV(small(), (1, 2), cv=6).fit(X, y).cv_results_
+    folds = np.array([results[f"split{fold}_test_score"] for fold in (2, 3, 4, 5)])
     assert results["mean_test_score"] == pytest.approx(folds.mean(axis=0))
     assert results["std_test_score"] == pytest.approx(folds.std(axis=0))
     assert np.array_equal(np.argsort(-folds.mean(axis=0)), np.argsort(results["rank_test_score"]))
-    assert results["mean_cumulative_fit_time"] == pytest.approx(
-        results["mean_fit_time"].cumsum(), rel=1e-9
-    )
+    assert results["mean_difference"] == pytest.approx((folds - folds[:, :1]).mean(axis=0))
+    errors = (folds - folds[:, :1]).std(axis=0, ddof=1) / np.sqrt(4)
+    assert results["standard_error_difference"] == pytest.approx(errors)
 
 
-def test_the_best_model_is_grown_on_all_data(sequences):
+@pytest.mark.bits
+def test_the_best_depth_is_fitted_to_all_data_from_scratch(sequences):
     X, y = sequences
-    search = DepthSearchCV(small(), (1, 2), cv=3, scoring=Deeper()).fit(X, y)
-    model = small(warm_start=True, n_layers=1).fit(X, y)
-    model.set_params(n_layers=2, max_epochs=1, lr=0.015).fit(X, y)
+    search = DepthSearchCV(small(warm_start=True), (1, 2), cv=3, scoring=Deeper()).fit(X, y)
+    model = small(n_layers=2).fit(X, y)
     assert (search.best_depth_, search.best_params_) == (2, {"n_layers": 2})
     assert np.array_equal(search.predict(X), model.predict(X))
 
@@ -189,6 +276,7 @@ def test_a_failed_fit_leaves_the_search_as_it_was(sequences):
     X, y = sequences
     search = DepthSearchCV(small(), (1, 2), cv=2).fit(X, y)
     before, curve = search.predict(X), scores(search)
+    search.set_params(error_score="raise")
     with pytest.raises(ValueError, match="y has no label"):
         search.fit(X, np.where(np.arange(60) < 30, np.nan, y))
     assert np.array_equal(search.predict(X), before)
@@ -220,28 +308,15 @@ class Table:
         return self.table[len(final_step(estimator).module_.layers)][int(X[0, 0, 0] > 0)]
 
 
-@pytest.mark.parametrize(
-    ("select", "table", "depth"),
-    [
-        ("best", {1: (0, 0), 2: (5, 5), 3: (4, 4)}, 2),
-        ("best", {1: (5, 5), 2: (5, 5), 3: (4, 4)}, 1),
-        ("best", {1: (np.nan, np.nan), 2: (3, 3), 3: (4, 4)}, 3),
-        ("one_standard_error", {1: (0, 0), 2: (0.1, 0.1), 3: (0.05, 0.05)}, 2),
-        ("one_standard_error", {1: (0, 0), 2: (4, 4), 3: (5.5, 3.5)}, 2),
-        ("one_standard_error", {1: (0, 0), 2: (3.4, 3.4), 3: (5.5, 3.5)}, 3),
-        ("one_standard_error", {1: (3.6, 3.6), 2: (4, 4), 3: (5.5, 3.5)}, 1),
-    ],
-)
-def test_depth_is_chosen_by_rule(select, table, depth):
-    X, y = np.repeat([-1.0, 1.0], 10)[:, None, None] * np.ones((1, 3, 1)), np.arange(20.0)
-    search = DepthSearchCV(small(max_epochs=1), (1, 2, 3), cv=KFold(2), scoring=Table(table))
-    search.set_params(select=select, refit=False)
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", UserWarning)
-        search.fit(X, y)
-    assert search.best_depth_ == depth
-    assert search.best_score_ == np.mean(table[depth])
-    assert search.cv_results_["rank_test_score"][search.best_index_] <= 3
+def test_the_rule_chooses_the_depth():
+    X, y = np.repeat([-1.0, 1.0], 30)[:, None, None] * np.ones((1, 3, 1)), np.arange(60.0)
+    table = Table({1: (4, 4), 2: (4.5, 3.9), 3: (3, 3)})
+    search = DepthSearchCV(small(max_epochs=0), (1, 2, 3), cv=KFold(6), scoring=table, refit=False)
+    assert search.fit(X, y).best_depth_ == 2
+    assert search.best_score_ == pytest.approx(4.05)
+    search.set_params(select="one_standard_error").fit(X, y)
+    assert search.best_depth_ == 1
+    assert search.best_score_ == 4
 
 
 def test_an_undefined_score_ranks_last():
@@ -253,145 +328,124 @@ def test_an_undefined_score_ranks_last():
     assert search.cv_results_["rank_test_score"].tolist() == [3, 2, 1]
 
 
-def test_the_best_of_tied_folds_is_within_one_standard_error_of_itself(sequences):
-    table = {1: 0.0, 2: 0.1, 3: 0.05}
-    search = DepthSearchCV(small(max_epochs=0), (1, 2, 3), cv=10, refit=False)
-    search.set_params(select="one_standard_error", scoring=lambda m, X, y: table[m.n_layers])
-    assert search.fit(*sequences).best_depth_ == 2
-
-
-def test_with_one_fold_only_the_best_is_within_one_standard_error(sequences):
-    table = {1: 0.9, 2: 1.0, 3: 0.95}
-    search = DepthSearchCV(small(max_epochs=0), (1, 2, 3), cv=[(np.arange(40), np.arange(40, 60))])
-    search.set_params(select="one_standard_error", scoring=lambda m, X, y: table[m.n_layers])
-    assert search.fit(*sequences).best_depth_ == 2
-
-
 @pytest.mark.parametrize("score", [None, {"r2": 1.0}, [1.0]])
 def test_a_score_that_is_no_number_is_named(score, sequences):
+    search = DepthSearchCV(small(max_epochs=0), scoring=lambda m, X, y: score, error_score="raise")
     with pytest.raises(ValueError, match="scoring must return one number"):
-        DepthSearchCV(small(max_epochs=0), scoring=lambda m, X, y: score).fit(*sequences)
+        search.fit(*sequences)
 
 
-# what it takes
+class FailsAt:
+    """Scores the training rows of a fold, but fails in folds whose first row is one of some."""
+
+    def __init__(self, rows):
+        self.rows = rows
+
+    def __call__(self, estimator, X, y):
+        if y[0] in self.rows:
+            raise RuntimeError("no score here")
+        return float(y[0])
 
 
-def windows():
-    table = np.random.default_rng(0).normal(size=(60, 2))
-    return table, np.convolve(table[:, 0], [1, 1, 1])[:60]
+def test_a_fit_that_fails_has_the_error_score(sequences):
+    X, _ = sequences
+    y = np.arange(60.0)
+    search = DepthSearchCV(small(max_epochs=0), (1, 2), cv=KFold(3), refit=False, error_score=-7.0)
+    search.set_params(scoring=FailsAt([40]))
+    with pytest.warns(FitFailedWarning, match=r"2 of the 4 fits failed(.|\n)*no score here"):
+        search.fit(X, y)
+    assert search.cv_results_["split1_test_score"].tolist() == [20, 20]
+    assert search.cv_results_["split2_test_score"].tolist() == [-7, -7]
+    assert search.cv_results_["n_parameters"].min() > 0
+
+    search.set_params(error_score="raise")
+    with pytest.raises(RuntimeError, match="no score here"):
+        search.fit(X, y)
 
 
-@pytest.mark.parametrize(
-    "pipeline",
-    [
-        make_pipeline(StandardScaler(), LagWindows(5), small()),
-        Pipeline([("window", LagWindows(5)), ("model", Pipeline([("lstm", small())]))]),
-    ],
-)
-def test_it_takes_pipelines(pipeline):
-    table, y = windows()
-    search = DepthSearchCV(pipeline, (1, 2), cv=TimeSeriesSplit(2), scoring="r2").fit(table, y)
-    (name,) = search.best_params_
-    assert pipeline.get_params()[name] == "auto"
-    assert search.best_estimator_.get_params()[name] == search.best_depth_
-    assert search.predict(table).shape == (60,)
-    assert search.score(table, y) == search.best_estimator_.score(table, y)
-    assert clone(search.best_estimator_).get_params()[name] == search.best_depth_
+def test_a_depth_that_fails_ranks_last(sequences):
+    class FailsDeep:
+        def __call__(self, estimator, X, y):
+            if estimator.n_layers == 2:
+                raise RuntimeError("too deep")
+            return float(estimator.n_layers)
+
+    search = DepthSearchCV(small(max_epochs=0), (1, 2, 3), cv=3, scoring=FailsDeep(), refit=False)
+    with (
+        pytest.warns(FitFailedWarning, match="1 of the 5 fits"),
+        pytest.warns(UserWarning, match="not finite"),
+    ):
+        search.fit(*sequences)
+    assert search.best_depth_ == 3
+    assert search.cv_results_["rank_test_score"].tolist() == [2, 3, 1]
 
 
-def test_it_takes_sequences_in_every_form(sequences):
-    X, y = sequences
-    rng = np.random.default_rng(0)
-    ragged = [x[: rng.integers(2, 8)] for x in X]
-    labels = [np.cumsum(x[:, 0]) for x in ragged]
-    for given in (X, X[:, :, 0], ragged):
-        assert DepthSearchCV(small(), (1, 2), cv=2).fit(given, y).predict(given).shape == (60,)
+class UnsendableError(Exception):
+    """Cannot be made again from its arguments."""
+
+    def __init__(self, one, other):
+        super().__init__(f"{one}, {other}")
+
+
+def fails_deep(estimator, *_):
+    if estimator.n_layers == 2:
+        raise UnsendableError("too", "deep")
+    return 0.0
+
+
+def test_errors_come_back_from_other_processes(sequences):
+    search = DepthSearchCV(small(max_epochs=0), (1, 2), cv=2, scoring=fails_deep, n_jobs=2)
+    with (
+        pytest.warns(FitFailedWarning, match=r"in fails_deep(.|\n)*too, deep"),
+        pytest.warns(UserWarning, match="not finite"),
+    ):
+        assert search.fit(*sequences).best_depth_ == 1
+
+
+def test_the_linear_shortcut_stays_where_the_shallowest_depth_fails(sequences):
+    steps = set()
+
+    def score(model, X, y):
+        steps.add(model.linear_steps_)
+        if model.n_layers == 1:
+            raise RuntimeError("too shallow")
+        return model.score(X, y)
+
+    search = DepthSearchCV(small(max_epochs=1), (1, 2, 3), cv=3, scoring=score, refit=False)
+    with (
+        pytest.warns(FitFailedWarning, match="2 of the 6 fits"),
+        pytest.warns(UserWarning, match="not finite"),
+    ):
+        search.fit(*sequences)
+    grid = small(max_epochs=1).fit(*sequences)
+    assert steps == {grid.linear_steps_}
+    assert grid.linear_steps_ > 0
+    assert search.best_depth_ in (2, 3)
+
+
+def test_a_score_may_be_an_array_without_dimensions(sequences):
+    search = DepthSearchCV(small(max_epochs=0), (1,), cv=2, scoring=lambda m, X, y: np.array(0.5))
+    assert search.fit(*sequences).best_score_ == 0.5
+
+
+def test_an_infinite_error_score_is_no_difference(sequences):
     search = DepthSearchCV(
-        small(return_sequences=True),
-        (1, 2),
-        cv=2,
-        scoring=step_scorer("neg_mean_absolute_error"),
-    ).fit(ragged, labels)
-    assert [len(p) for p in search.predict(ragged)] == [len(x) for x in ragged]
+        small(max_epochs=0), (1, 2), cv=2, scoring=fails_deep, error_score=-np.inf, refit=False
+    )
+    with (
+        pytest.warns(FitFailedWarning),
+        pytest.warns(UserWarning, match="not finite"),
+    ):
+        search.fit(*sequences)
+    assert search.cv_results_["rank_test_score"].tolist() == [1, 2]
+    assert np.isnan(search.cv_results_["mean_difference"][1])
 
 
-def test_it_keeps_the_names_of_columns():
-    table, y = windows()
-    frame = pd.DataFrame(table, columns=["demand", "temperature"])
-    pipeline = make_pipeline(LagWindows(5), small())
-    search = DepthSearchCV(pipeline, (1,), cv=2).fit(frame, y)
-    assert search.feature_names_in_.tolist() == ["demand", "temperature"]
-    assert not hasattr(search.fit(table, y), "feature_names_in_")
-
-
-@pytest.mark.bits
-def test_jobs_change_no_bit(sequences):
-    X, y = sequences
-    one, two = (DepthSearchCV(small(), (1, 2), cv=2, n_jobs=n).fit(X, y) for n in (None, 2))
-    assert np.array_equal(scores(one), scores(two))
-    assert np.array_equal(one.predict(X), two.predict(X))
-
-
-def test_folds_are_handed_to_joblib(sequences, monkeypatch):
-    X, y = sequences
-    given = {}
-
-    class Recorded(Parallel):
-        def __init__(self, **params):
-            given.update(params)
-            super().__init__(**{**params, "n_jobs": 1, "verbose": 0})
-
-    monkeypatch.setattr("sklstm.search.Parallel", Recorded)
-    DepthSearchCV(small(), (1,), cv=2, n_jobs=3, verbose=5).fit(X, y)
-    assert given == {"n_jobs": 3, "verbose": 5}
-
-
-def test_groups_reach_the_splitter(sequences):
-    X, y = sequences
-    search = DepthSearchCV(small(), (1,), cv=LeaveOneGroupOut(), refit=False)
-    assert search.fit(X, y, groups=np.arange(60) // 20).n_splits_ == 3
-
-
-def test_sample_weight_is_split_with_X(sequences):
-    X, y = sequences
-    # Fewer columns than rows of a fold: no trial fit decides about the ridge regression.
-    X = X[:, :, :2]
-    weight = np.where(np.arange(60) % 2, 1.0, 0.0)
-    odd = weight > 0
-    fold = [(np.arange(40), np.arange(40, 60))]
-    weighted = DepthSearchCV(small(batch_size=8), (1, 2), cv=fold, scoring="r2")
-    weighted.fit(X, y, sample_weight=weight)
-    model = small(n_layers=1, batch_size=8).fit(X[:40][odd[:40]], y[:40][odd[:40]])
-    assert weighted.cv_results_["split0_test_score"][0] == model.score(X[40:], y[40:])
-    weighted.set_params(depths=(1,)).fit(X, y, sample_weight=weight)
-    refitted = small(n_layers=1, batch_size=8).fit(X[odd], y[odd])
-    np.testing.assert_allclose(weighted.predict(X), refitted.predict(X), rtol=1e-5)
-
-
-def test_metadata_is_routed(sequences):
-    X, y = sequences
-    weight = np.random.default_rng(0).random(60)
-    fold = [(np.arange(40), np.arange(40, 60))]
-    with config_context(enable_metadata_routing=True):
-        score = make_scorer(mean_absolute_error).set_score_request(sample_weight=True)
-        model = small().set_fit_request(sample_weight=True)
-        pipeline = make_pipeline(FunctionTransformer(), model)
-        search = DepthSearchCV(pipeline, (1,), cv=fold, scoring=score)
-        search.fit(X, y, sample_weight=weight)
-        fitted = small(n_layers=1).fit(X[:40], y[:40], weight[:40])
-        expected = mean_absolute_error(y[40:], fitted.predict(X[40:]), sample_weight=weight[40:])
-        assert search.best_score_ == pytest.approx(expected, rel=1e-12)
-        assert search.score(X, y, sample_weight=weight) == pytest.approx(
-            mean_absolute_error(y, search.predict(X), sample_weight=weight)
-        )
-    with pytest.raises(ValueError, match="sample_weight"):
-        search.score(X, y, sample_weight=weight)
-
-
-def test_a_scorer_may_be_named(sequences):
-    X, y = sequences
-    search = DepthSearchCV(small(), (1,), cv=2, scoring="neg_mean_absolute_error").fit(X, y)
-    assert search.score(X, y) == -mean_absolute_error(y, search.predict(X))
+def test_when_all_folds_fail_the_search_does(sequences):
+    X, _ = sequences
+    search = DepthSearchCV(small(max_epochs=0), (1,), cv=2, scoring=FailsAt([0, 30]))
+    with pytest.raises(RuntimeError, match="no score here"):
+        search.fit(X, np.arange(60.0))
 
 
 # bad input
@@ -416,13 +470,12 @@ def test_other_estimators_are_refused(estimator, sequences):
 @pytest.mark.parametrize(
     ("params", "message"),
     [
-        ({"skip": None}, r"skip=None.*cannot grow"),
         ({"checkpoint": "fit"}, r"checkpoint='fit'.*one file"),
         ({"units": (8, 4)}, r"units=\(8, 4\).*one number"),
         ({"dropout": (0.1, 0.2)}, r"dropout=\(0.1, 0.2\).*one number"),
     ],
 )
-def test_estimators_that_cannot_grow_are_refused(params, message, sequences):
+def test_estimators_whose_depth_is_not_free_are_refused(params, message, sequences):
     with pytest.raises(ValueError, match=message):
         DepthSearchCV(small(**params)).fit(*sequences)
 
@@ -435,6 +488,8 @@ def test_estimators_that_cannot_grow_are_refused(params, message, sequences):
         ("n_jobs", "all"),
         ("refit", "r2"),
         ("select", "worst"),
+        ("n_repeats", 0),
+        ("error_score", "warn"),
         ("cv", "five"),
         ("estimator", 3),
     ],
@@ -445,90 +500,10 @@ def test_bad_parameters_are_named(name, value, sequences):
         search.fit(*sequences)
 
 
+def test_plain_stacks_are_searched(sequences):
+    assert DepthSearchCV(small(skip=None), (1, 2), cv=2).fit(*sequences).best_depth_ in (1, 2)
+
+
 def test_a_splitter_without_splits_is_named(sequences):
     with pytest.raises(ValueError, match=r"cv=.*no split"):
         DepthSearchCV(small(), cv=[]).fit(*sequences)
-
-
-# estimators around the regressor
-
-
-def squares(regressor):
-    return TransformedTargetRegressor(regressor, func=np.sqrt, inverse_func=np.square)
-
-
-@pytest.mark.parametrize(
-    ("around", "prefix"),
-    [
-        (lambda model: squares(model), "regressor__"),
-        (
-            lambda model: squares(make_pipeline(StandardScaler(), model)),
-            "regressor__stackedlstmregressor__",
-        ),
-        (
-            lambda model: make_pipeline(StandardScaler(), squares(model)),
-            "transformedtargetregressor__regressor__",
-        ),
-    ],
-)
-def test_transformed_targets_are_seen_through(around, prefix, sequences):
-    X, y = sequences
-    X, y = X[:, :, 0], (y - y.min() + 1) ** 2
-    search = DepthSearchCV(around(small()), (1, 2), cv=2).fit(X, y)
-    assert search.best_params_ == {f"{prefix}n_layers": search.best_depth_}
-    fitted = final_step(search.best_estimator_)
-    assert fitted.n_layers_ == search.best_depth_
-    assert search.best_estimator_.get_params()[f"{prefix}n_layers"] == search.best_depth_
-    direct = DepthSearchCV(small(), (1, 2), cv=2)
-    by_hand = StandardScaler().fit_transform(X) if "stacked" in prefix or "t__" in prefix else X
-    direct.fit(by_hand, np.sqrt(y))
-    if search.best_depth_ == direct.best_depth_:
-        expected = np.square(direct.predict(by_hand))
-        assert search.predict(X) == pytest.approx(expected, rel=1e-4)
-    again = clone(search.best_estimator_).fit(X, y)
-    assert final_step(again).n_layers_ == search.best_depth_
-
-
-def test_a_fitted_transformer_of_targets_is_searched_by_its_parameters(sequences):
-    X, y = sequences
-    estimator = squares(small(units=(4, 4))).fit(X, (y - y.min()) ** 2)
-    estimator.set_params(regressor__units=3)
-    search = DepthSearchCV(estimator, (1, 2), cv=2).fit(X, (y - y.min()) ** 2)
-    assert final_step(search.best_estimator_).units == 3
-    assert final_step(estimator).units == (4, 4)
-
-
-def test_other_regressors_behind_transformed_targets_are_named(sequences):
-    with pytest.raises(TypeError, match="got a TransformedTargetRegressor of Ridge"):
-        DepthSearchCV(squares(Ridge())).fit(*sequences)
-
-
-def test_the_number_of_jobs_may_be_a_numpy_integer(sequences):
-    search = DepthSearchCV(small(max_epochs=1), (1,), cv=2, n_jobs=np.int64(1))
-    assert search.fit(*sequences).best_depth_ == 1
-
-
-# depth by sizes
-
-
-def test_a_search_over_tuples_of_units_is_a_search_over_depths(sequences):
-    grid = {"units": [(4,), (4, 2), (4, 2, 2)]}
-    search = GridSearchCV(small(max_epochs=1), grid, cv=2, error_score="raise").fit(*sequences)
-    assert np.isfinite(search.cv_results_["mean_test_score"]).all()
-    assert search.best_estimator_.n_layers_ == len(search.best_params_["units"])
-
-
-def test_fitted_transformed_targets_are_inspected_and_drawn(sequences):
-    pytest.importorskip("matplotlib")
-    X, y = sequences
-    y = (y - y.min()) ** 2
-    estimator = squares(make_pipeline(StandardScaler(), small(n_layers=3)))
-    estimator.fit(X[:, :, 0], y)
-    assert len(layer_timescales(estimator, X[:, :, 0]).half_life) == 3
-    flow = gradient_flow(estimator, X[:, :, 0], y)
-    direct = gradient_flow(estimator.regressor_, X[:, :, 0], np.sqrt(y))
-    assert np.array_equal(flow.weights, direct.weights)
-    assert len(depth_cost(estimator, X[:, :, 0], y, depths=(1,), n_epochs=1).memory) == 1
-    assert architecture(estimator).n_parameters == final_step(estimator).n_parameters_
-    display = LossCurveDisplay.from_estimator(estimator)
-    assert display.loss.tolist() == final_step(estimator).loss_curve_

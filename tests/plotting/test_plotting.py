@@ -41,14 +41,14 @@ def search_like(**changes):
     """What a finished depth search of two folds holds."""
     return Bunch(
         **{
-            "depths_": [1, 2, 4],
             "n_splits_": 2,
-            "best_depth_": 2,
+            "best_index_": 1,
             "scorer_": "r2",
             "cv_results_": {
+                "params": [{"n_layers": depth} for depth in (1, 2, 4)],
                 "split0_test_score": np.array([0.1, 0.5, 0.4]),
                 "split1_test_score": np.array([0.3, 0.9, 0.2]),
-                "mean_cumulative_fit_time": np.array([1.0, 1.5, 2.5]),
+                "mean_fit_time": np.array([1.0, 1.5, 2.5]),
             },
             **changes,
         }
@@ -160,15 +160,24 @@ def test_losses_need_a_fit_of_at_least_one_epoch(sequences):
 # Scores by depth
 
 
-def test_mean_scores_have_standard_errors():
+def test_differences_within_folds_have_standard_errors():
     display = DepthCurveDisplay.from_search(search_like())
     line, _, (bars,) = display.errorbar_
-    np.testing.assert_allclose(points(line), [[1, 0.2], [2, 0.7], [4, 0.3]])
+    np.testing.assert_allclose(points(line), [[1, 0], [2, 0.5], [4, 0.1]], atol=1e-15)
     ends = np.array([segment[:, 1] for segment in bars.get_segments()])
-    np.testing.assert_allclose((ends[:, 1] - ends[:, 0]) / 2, [0.1, 0.2, 0.1])
-    np.testing.assert_allclose(points(display.best_depth_marker_), [[2, 0.7]])
-    assert labels(display) == ["chosen depth: 2", "mean and standard error"]
+    np.testing.assert_allclose((ends[:, 1] - ends[:, 0]) / 2, [0, 0.1, 0.2], atol=1e-15)
+    np.testing.assert_allclose(points(display.best_depth_marker_), [[2, 0.5]])
+    first, second = (points(fold)[:, 1] for fold in display.fold_lines_)
+    np.testing.assert_allclose(first, [0, 0.4, 0.3], atol=1e-15)
+    np.testing.assert_allclose(second, [0, 0.6, -0.1], atol=1e-15)
+    assert labels(display) == ["a fold", "chosen depth: 2", "mean and standard error"]
     assert list(display.ax_.get_xticks()) == [1, 2, 4]
+
+
+def test_any_depth_may_be_the_reference():
+    display = DepthCurveDisplay.from_search(search_like(), reference=4)
+    np.testing.assert_allclose(points(display.errorbar_[0]), [[1, -0.1], [2, 0.4], [4, 0]])
+    assert display.ax_.get_ylabel().endswith("minus that of 4 layers")
 
 
 def test_the_cost_stands_behind_the_scores():
@@ -183,8 +192,8 @@ def test_the_cost_stands_behind_the_scores():
 def test_a_single_fold_has_no_standard_error():
     display = DepthCurveDisplay.from_search(search_like(n_splits_=1))
     assert not display.errorbar_.has_yerr
-    assert display.test_scores.shape == (3, 1)
-    assert labels(display) == ["chosen depth: 2", "mean"]
+    assert display.comparison.scores.shape == (3, 1)
+    assert labels(display) == ["the fold", "chosen depth: 2", "mean"]
 
 
 @pytest.mark.parametrize(
@@ -204,19 +213,51 @@ def test_scores_are_named_after_their_scorer(scoring, name):
     model = small(max_epochs=1, return_sequences=y.ndim == 2)
     search = DepthSearchCV(model, depths=(1, 2), cv=2, scoring=scoring, refit=False).fit(X, y)
     display = DepthCurveDisplay.from_search(search)
-    assert display.ax_.get_ylabel() == name
+    assert display.ax_.get_ylabel() == f"{name},\nminus that of 1 layer"
     np.testing.assert_allclose(
-        display.errorbar_[0].get_ydata(), search.cv_results_["mean_test_score"]
+        display.errorbar_[0].get_ydata(), search.cv_results_["mean_difference"]
     )
-    assert DepthCurveDisplay.from_search(search, score_name="Mine").ax_.get_ylabel() == "Mine"
+    mine = DepthCurveDisplay.from_search(search, score_name="Mine")
+    assert mine.ax_.get_ylabel().startswith("Mine,")
+
+
+def test_a_grid_search_is_drawn_at_the_best_other_parameters(sequences):
+    grid = {"n_layers": [1, 2], "units": [2, 3]}
+    search = GridSearchCV(small(max_epochs=1), grid, cv=2).fit(*sequences)
+    display = DepthCurveDisplay.from_search(search)
+    rows = [
+        row
+        for row, params in enumerate(search.cv_results_["params"])
+        if params["units"] == search.best_params_["units"]
+    ]
+    assert display.best_depth == search.best_params_["n_layers"]
+    assert display.fit_times.tolist() == search.cv_results_["mean_fit_time"][rows].tolist()
+    scores = search.cv_results_["mean_test_score"][rows]
+    assert display.comparison.mean == pytest.approx(scores - scores[0])
+
+
+def test_a_search_of_several_metrics_is_drawn_by_that_of_its_refit(sequences):
+    search = GridSearchCV(
+        small(max_epochs=1),
+        {"n_layers": [1, 2]},
+        cv=2,
+        scoring={"r2": "r2", "error": "neg_mean_absolute_error"},
+        refit="error",
+    ).fit(*sequences)
+    display = DepthCurveDisplay.from_search(search)
+    scores = search.cv_results_["mean_test_error"]
+    assert display.comparison.mean == pytest.approx(scores - scores[0])
+    assert display.ax_.get_ylabel().startswith("Negative mean absolute error")
 
 
 def test_only_a_fitted_search_over_depths_is_drawn(sequences):
     with pytest.raises(NotFittedError):
         DepthCurveDisplay.from_search(DepthSearchCV(small()))
-    grid = GridSearchCV(small(), {"n_layers": [1, 2]}, cv=2).fit(*sequences)
-    for other in (grid, small(), "search"):
-        with pytest.raises(TypeError, match=f"DepthSearchCV, got {type(other).__name__}"):
+    grid = GridSearchCV(small(max_epochs=1), {"units": [2, 3]}, cv=2).fit(*sequences)
+    with pytest.raises(ValueError, match=r"no number of layers in best_params_.*units"):
+        DepthCurveDisplay.from_search(grid)
+    for other in (small(), "search"):
+        with pytest.raises(TypeError, match=f"GridSearchCV.*got {type(other).__name__}"):
             DepthCurveDisplay.from_search(other)
 
 
