@@ -25,8 +25,10 @@ EPOCHS = {1000: 100, 3000: 33, 10_000: 10, 30_000: 3, 100_000: 1}
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
-    parser.add_argument("--depths", type=int, nargs="+", default=[1, 2, 4, 8])
-    parser.add_argument("--points", type=int, nargs="+", default=list(EPOCHS), choices=EPOCHS)
+    parser.add_argument("--depths", type=int, nargs="+", default=[1, 2, 4])
+    parser.add_argument(
+        "--points", type=int, nargs="+", default=[1000, 10_000, 100_000], choices=EPOCHS
+    )
     arguments = parser.parse_args()
     torch.set_num_threads(1)
 

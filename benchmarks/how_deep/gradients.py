@@ -5,7 +5,8 @@ stacks of 32 units. Prints two ratios: the norm of the gradient of the bottom la
 that of the top layer's; and, for the output of the layer below the top, the norm of the gradient at
 the first step, which has passed back through 49 steps of the top layer, over that at the last step.
 "a layer" and "a step" are the factors for one layer and one step: their powers are the medians.
-Seed s makes the data and the model. The precision is float64, as some numbers are small.
+Seed s makes the data and the model. The head reads the last step alone (`pooling="last"`), so that
+all of the gradient has passed through time. The precision is float64, as some numbers are small.
 
     python benchmarks/how_deep/gradients.py
 """
@@ -35,7 +36,13 @@ def main() -> None:
             through_layers, through_time = [], []
             for seed in seeds:
                 model = StackedLSTMRegressor(
-                    n_layers, 32, skip=skip, precision="float64", **ALONE, random_state=seed
+                    n_layers,
+                    32,
+                    skip=skip,
+                    pooling="last",
+                    precision="float64",
+                    **ALONE,
+                    random_state=seed,
                 )
                 flow = gradient_flow(model, *adding_problem(200, 50, seed))
                 through_layers.append(flow.weights[0] / flow.weights[-1])
