@@ -72,7 +72,7 @@ class DepthCurveDisplay:
     >>> model = StackedLSTMRegressor(units=8, max_epochs=2, random_state=0)
     >>> search = DepthSearchCV(model, depths=(1, 2), cv=3).fit(X, X[:, -1, 0])
     >>> DepthCurveDisplay.from_search(search).comparison.differences.shape
-    (2, 3)
+    (2, 2)
     """
 
     comparison: DepthComparison
