@@ -51,7 +51,7 @@ class DepthSearchCV(MetaEstimatorMixin, BaseEstimator):
     only the better half of the depths is, at least two, and with them the shallowest, with which
     they are compared. The rest of the folds is left out. Each fit is from scratch and of all
     epochs, as in a grid search, and so is that of the best depth to all data. With four depths and
-    three folds or more, the search takes about half of the time of a grid search.
+    three folds, the search takes half to two thirds of the time of a grid search.
 
     Read more in the :ref:`User Guide <how_deep>`.
 
