@@ -134,9 +134,9 @@ class Race:
     def _decide(
         self, folds: Sequence[int], repeats: list[dict[str, int]]
     ) -> dict[tuple[int, int], dict[str, int | None]]:
-        """Decide ``linear_steps="auto"`` with one layer of the shallowest depth in each fold.
+        """Decide ``linear_steps="auto"`` in each fold, by an untrained fit of the shallowest depth.
 
-        The trial that decides would take a fifth of the time of each fit.
+        The trial in each of the other fits would take a fifth of their time.
         """
         prefix = final_prefix(self.estimator)
         if self.estimator.get_params()[f"{prefix}linear_steps"] != "auto":
@@ -256,9 +256,9 @@ def _sendable(error: Exception) -> Exception:
 
 
 def _raise_if_all_failed(fits: Iterable[Fit]) -> None:
-    errors = [fit.error for fit in fits]
-    if errors[0] is not None and all(error is not None for error in errors):
-        raise errors[0]
+    first, *others = fits
+    if first.error is not None and all(fit.error is not None for fit in others):
+        raise first.error from RuntimeError(first.text)  # which has the lines where it was raised
 
 
 def _warn_of_failures(fits: Collection[Fit]) -> None:

@@ -444,8 +444,9 @@ def test_an_infinite_error_score_is_no_difference(sequences):
 def test_when_all_folds_fail_the_search_does(sequences):
     X, _ = sequences
     search = DepthSearchCV(small(max_epochs=0), (1,), cv=2, scoring=FailsAt([0, 30]))
-    with pytest.raises(RuntimeError, match="no score here"):
+    with pytest.raises(RuntimeError, match="no score here") as caught:
         search.fit(X, np.arange(60.0))
+    assert "in __call__" in str(caught.value.__cause__)  # the line of the scorer
 
 
 # bad input
