@@ -51,8 +51,8 @@ class Race:
 
     In a third of the folds every depth is fitted. In another third, only the better half of them
     is, at least two, and with them the shallowest, with which the others are compared. The rest of
-    the folds is left out, to save time. All fits are full ones: scores after fewer epochs, in all
-    folds, would cost as much, and depths often change places after them.
+    the folds is left out, to save time. All fits are full ones: after fewer epochs, depths
+    often change places.
 
     Parameters
     ----------
